@@ -1,0 +1,95 @@
+"""The Homie 5 convention, as a controller sees it. Pure: no I/O, no clock, and nothing of SPAN.
+
+In the order of the data: `topics` and `values` (grammar), `description`, `device` and `slots` (one device), `forest`
+(all devices of one epoch), `lifecycle` and `accumulator` (is the tree live?).
+"""
+
+from .accumulator import Accumulator, Edge, Obstacle, ObstacleKind
+from .description import (
+    DescriptionError,
+    DeviceDescription,
+    NodeDescription,
+    PropertyDescription,
+    parse_description,
+    parse_properties,
+)
+from .device import Device, LogEntry, Node
+from .forest import Forest
+from .lifecycle import DeviceState, Event, Lifecycle, effective_state
+from .messages import Instant, Message
+from .slots import Dirty, Fallback, Limits
+from .subscriptions import Request, SubscriptionPlan
+from .topics import (
+    Topic,
+    TopicError,
+    TopicKind,
+    device_filter,
+    is_valid_id,
+    parse_topic,
+    property_topic,
+    set_topic,
+)
+from .values import (
+    Color,
+    ColorFormat,
+    Datatype,
+    EnumFormat,
+    Format,
+    InvalidFormat,
+    InvalidPayload,
+    NumberFormat,
+    Value,
+    check_format,
+    decode_value,
+    encode_value,
+    parse_format,
+)
+
+__all__ = [
+    "Accumulator",
+    "Color",
+    "ColorFormat",
+    "Datatype",
+    "DescriptionError",
+    "Device",
+    "DeviceDescription",
+    "DeviceState",
+    "Dirty",
+    "Edge",
+    "EnumFormat",
+    "Event",
+    "Fallback",
+    "Forest",
+    "Format",
+    "Instant",
+    "InvalidFormat",
+    "InvalidPayload",
+    "Lifecycle",
+    "Limits",
+    "LogEntry",
+    "Message",
+    "Node",
+    "NodeDescription",
+    "NumberFormat",
+    "Obstacle",
+    "ObstacleKind",
+    "PropertyDescription",
+    "Request",
+    "SubscriptionPlan",
+    "Topic",
+    "TopicError",
+    "TopicKind",
+    "Value",
+    "check_format",
+    "decode_value",
+    "device_filter",
+    "effective_state",
+    "encode_value",
+    "is_valid_id",
+    "parse_description",
+    "parse_format",
+    "parse_properties",
+    "parse_topic",
+    "property_topic",
+    "set_topic",
+]

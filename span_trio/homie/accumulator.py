@@ -1,0 +1,303 @@
+"""One tree of devices as its controller must see it: from messages and link events to *live* and *not live*.
+
+The rules of this room:
+
+* Live is: link up, and replay barrier passed, and root ``$state`` = ready, and no pending device, and values
+  confirmed. ``Accumulator._obstacle`` is that sentence; nothing else decides.
+* It is judged message by message, in wire order: a batch may merge snapshots, never edges (I1). Edges alternate, the
+  first is online.
+* A device's replay is complete when its *own* barrier has passed. A device that is declared as a child is pending until
+  then, and until it is described. Pending children are waited for with a deadline each; then the tree is live without
+  them. The root is waited for without one.
+* Time is an argument: `Accumulator.deadline` says when `Accumulator.tick` wants to be called; nothing here reads a
+  clock.
+* Each epoch has a new `Forest`; what a barrier or a message of an older epoch says is not heard.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from .forest import Forest
+from .lifecycle import UNCONFIRMED, DeviceState, Lifecycle
+from .messages import Instant, Message
+from .slots import Fallback, Limits
+from .subscriptions import Request, SubscriptionPlan
+
+__all__ = ["Accumulator", "Edge", "Obstacle", "ObstacleKind"]
+
+
+class ObstacleKind(enum.StrEnum):
+    """Why a tree is not live."""
+
+    LINK = "no link"
+    REPLAY = "replay incomplete"
+    STATE = "device state"
+    PENDING = "pending device"
+    UNCONFIRMED = "values of before not confirmed"
+
+
+class Obstacle(NamedTuple):
+    """Why a tree is not live, and the particulars: the raw ``$state``, the pending ids, what happened to the link."""
+
+    kind: ObstacleKind
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.kind}: {self.detail}" if self.detail else str(self.kind)
+
+
+class Edge(NamedTuple):
+    """Live turned true (``obstacle`` is ``None``) or false."""
+
+    obstacle: Obstacle | None
+    at: Instant
+    epoch: int
+
+
+class Accumulator:
+    """Feeds a `Forest` and judges one tree in it.
+
+    Args:
+        root: the id of the root device.
+        domain: the Homie domain.
+        fallback: declarations for bare descriptions.
+        limits: of each epoch's forest.
+        settle: how long (s) unconfirmed values may stay unrepublished after ``ready``.
+        first_patience: how long (s) the first live may wait for a pending child.
+        patience: how long (s) a pending child may keep the tree from being live later on.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        domain: str = "ebus",
+        fallback: Fallback | None = None,
+        limits: Limits | None = None,
+        settle: float = 2.0,
+        first_patience: float = 15.0,
+        patience: float = 10.0,
+    ) -> None:
+        self.root: Final = root
+        self.domain: Final = domain
+        self.limits: Final = Limits() if limits is None else limits
+        self.settle: Final = settle
+        self.first_patience: Final = first_patience
+        self.patience: Final = patience
+        self.fallback = fallback
+        self.epoch = 0
+        self.forest = self._new_forest()
+        self.obstacle: Obstacle | None = Obstacle(ObstacleKind.LINK, "not connected yet")
+        """Why the tree is not live now; ``None`` while it is."""
+        self._link: Obstacle | None = self.obstacle
+        self._edges: list[Edge] = []
+        self._was_live = False
+        self._reset()
+
+    def _new_forest(self) -> Forest:
+        forest = Forest(self.domain, fallback=self.fallback, limits=self.limits)
+        forest.pin(self.root)
+        return forest
+
+    def _reset(self) -> None:
+        self._members: list[str] = [self.root]
+        self._plan = SubscriptionPlan(self.domain)
+        self._requested: set[str] = set()
+        self._complete: set[str] = set()
+        self._pending: dict[str, float] = {}  # child id -> when to stop waiting for it
+        self._lifecycle = Lifecycle.UNKNOWN  # the root's, when it was looked at last
+        self._unconfirmed: set[str] = set()  # topics whose values are of before
+        self._awaited: set[str] = set()  # while settling: those of them that show
+        self._settled_at = 0.0
+
+    # --- input ---
+
+    def link_up(self, epoch: int, now: Instant) -> None:
+        """A new link: forget everything of the one before."""
+        self.epoch = epoch
+        self.forest = self._new_forest()
+        self._link = None
+        self._reset()
+        self._judge(now)
+
+    def link_down(self, detail: str, now: Instant) -> None:
+        """The link is gone."""
+        self._link = Obstacle(ObstacleKind.LINK, detail)
+        self._judge(now)
+
+    def receive(self, messages: Iterable[Message], now: Instant) -> None:
+        """Messages of this epoch, in wire order."""
+        forest, wall = self.forest, now.wall
+        for message in messages:
+            if forest.absorb(message, wall):
+                self._reshape(now)
+            elif self._lifecycle in UNCONFIRMED:
+                self._confirm(message, now)
+
+    def overflow(self, topic: str, now: Instant) -> None:
+        """A message on ``topic`` was too large to be taken: what it said is not known."""
+        self.forest.overflow(topic)
+        self._unconfirmed.discard(topic)
+        self._reshape(now)
+
+    def barrier(self, now: Instant, *, passed: bool) -> None:
+        """The replay barrier of the last subscription passed; or it did not, though the broker was quiet."""
+        complete = self._plan.passed(self.forest) if passed else self._plan.failed()
+        self._complete.update(complete)
+        self._reshape(now)
+
+    def tick(self, now: Instant) -> None:
+        """It is `deadline`, or later."""
+        self._reshape(now)
+
+    def set_fallback(self, fallback: Fallback) -> None:
+        """Declarations for bare descriptions, learnt late."""
+        self.fallback = fallback
+        self.forest.set_fallback(fallback)
+
+    # --- output ---
+
+    @property
+    def live(self) -> bool:
+        """Whether the tree is live."""
+        return self.obstacle is None
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` wants to be called (on the monotonic clock), if nothing else happens."""
+        times = [self._pending[child] for child in self._blocking]
+        if self._lifecycle is Lifecycle.SETTLING:
+            times.append(self._settled_at)
+        return min(times, default=None)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The children that are declared and not usable yet, waited for or given up."""
+        return tuple(self._pending)
+
+    def take_edges(self) -> list[Edge]:
+        """The edges since the last call."""
+        edges, self._edges = self._edges, []
+        return edges
+
+    def next_subscription(self) -> Request | None:
+        """What to subscribe to next; ``None`` while there is nothing, or a `barrier` is outstanding."""
+        room = self.limits.devices - len(self._requested)
+        fresh = [device for device in self._members if device not in self._requested][:room]
+        self._requested.update(fresh)
+        self._plan.want(fresh)
+        return self._plan.next(self.forest)
+
+    @property
+    def assumed(self) -> int:
+        """How many subscriptions of this epoch were believed to be replayed because the broker was quiet."""
+        return self._plan.assumed
+
+    def missing(self) -> tuple[str, ...]:
+        """What a live tree still needs, in words, for the error of somebody who waited in vain."""
+        state = self.forest.devices[self.root].state_text
+        missing: list[str] = []
+        if self._link is not None:
+            missing.append(str(self._link))
+        elif self.root not in self._complete:
+            missing.append(f"the end of the replay of {self.root}")
+        if state is None:
+            missing.append(f"$state of {self.root}")
+        elif state != DeviceState.READY:
+            missing.append(f"$state of {self.root} is {state!r}, not 'ready'")
+        missing += [self._missing(device) for device in self._members if not self._usable(device)]
+        if not missing and self.obstacle is not None:
+            missing.append(str(self.obstacle))
+        return tuple(missing)
+
+    def _missing(self, device: str) -> str:
+        found = self.forest.devices.get(device)
+        if found is not None and found.description is not None:
+            return f"the values of {device} ({'too many' if found.overflowed else 'replay incomplete'})"
+        error = None if found is None else found.description_error
+        return f"$description of {device}" + (f" (malformed: {error})" if error else "")
+
+    # --- judgement ---
+
+    def _reshape(self, now: Instant) -> None:
+        """A ``$state``, a ``$description`` or a barrier came: see anew who belongs to the tree."""
+        self._members = self.forest.members(self.root)
+        waiting: dict[str, float] = {}
+        for child in self._members[1:]:
+            if not self._usable(child):
+                patience = self.patience if self._was_live else self.first_patience
+                until = self._pending.get(child, now.monotonic + patience)
+                waiting[child] = until if until > now.monotonic else _GIVEN_UP
+        if waiting.keys() != self._pending.keys():
+            self.forest.touch(self.root)  # the snapshot names them
+        self._pending = waiting
+        self._weigh(now)
+        self._judge(now)
+
+    def _weigh(self, now: Instant) -> None:
+        """Which values are of before? The root's lifecycle says when to ask."""
+        root = self.forest.devices[self.root]
+        before, self._lifecycle = self._lifecycle, root.lifecycle
+        if self._lifecycle is Lifecycle.AWAY and before is not Lifecycle.AWAY:
+            self._unconfirmed = self.forest.value_topics()
+        elif self._lifecycle is Lifecycle.SETTLING:
+            if before is not Lifecycle.SETTLING:
+                self._settled_at = now.monotonic + self.settle
+            self._awaited = self._unconfirmed & self.forest.value_topics(self._members, shown=True)
+            # A device that is not there yet may show more of them.
+            if now.monotonic >= self._settled_at or not (self._awaited or self._waiting()):
+                self.forest.confirm(root)
+                self._lifecycle = root.lifecycle
+
+    def _usable(self, device: str) -> bool:
+        found = self.forest.devices.get(device)
+        if device not in self._complete or not self._plan.covers(device, self.forest):
+            return False
+        return found is not None and found.description is not None and not found.overflowed
+
+    def _confirm(self, message: Message, now: Instant) -> None:
+        """While values are unconfirmed: a live message confirms its topic, a replayed one is itself of before."""
+        topic = message.topic
+        if message.retain and self.forest.holds(topic):
+            self._unconfirmed.add(topic)
+        elif topic in self._unconfirmed:
+            self._unconfirmed.remove(topic)
+            self._awaited.discard(topic)
+            if self._lifecycle is Lifecycle.SETTLING and not self._awaited:
+                self._reshape(now)
+
+    @property
+    def _blocking(self) -> list[str]:
+        return [child for child in self._pending if self._pending[child] != _GIVEN_UP]
+
+    def _waiting(self) -> list[str]:
+        return [device for device in (self.root, *self._blocking) if not self._usable(device)]
+
+    def _judge(self, now: Instant) -> None:
+        obstacle = self._obstacle()
+        if (obstacle is None) != (self.obstacle is None):
+            self._edges.append(Edge(obstacle, now, self.epoch))
+            self._was_live = self._was_live or obstacle is None
+        self.obstacle = obstacle
+
+    def _obstacle(self) -> Obstacle | None:
+        if self._link is not None:
+            return self._link
+        if self.root not in self._complete:
+            return Obstacle(ObstacleKind.REPLAY)
+        root = self.forest.devices[self.root]
+        if root.state_text != DeviceState.READY:
+            return Obstacle(ObstacleKind.STATE, "not published" if root.state_text is None else root.state_text)
+        waiting = self._waiting()
+        if waiting:
+            return Obstacle(ObstacleKind.PENDING, ", ".join(waiting))
+        if root.lifecycle is not Lifecycle.READY:
+            return Obstacle(ObstacleKind.UNCONFIRMED)
+        return None
+
+
+_GIVEN_UP: Final = float("-inf")

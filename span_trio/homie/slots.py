@@ -1,0 +1,264 @@
+"""Where one topic goes: a slot keeps its raw payload and applies it to its device.
+
+A slot never raises and never fails: what is malformed is counted in the `Ledger` and shows nothing (I9). It knows its
+device and the ledger, and nothing of other topics; the forest opens and closes slots.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+
+from .description import DescriptionError, PropertyDescription, parse_description
+from .device import Device, LogEntry, Node
+from .lifecycle import TRANSITIONS, event_of_state
+from .topics import Topic, TopicKind
+from .values import DECODERS, Datatype, InvalidPayload, Value
+
+__all__ = ["SLOTS", "Dirty", "Effect", "Fallback", "Ledger", "Limits", "PropertySlot", "Slot"]
+
+Fallback = Mapping[str, Mapping[str, PropertyDescription]]
+"""Declarations to use where a description is bare: node type -> property id -> declaration."""
+
+_URGENT: Final = frozenset({Datatype.ENUM, Datatype.BOOLEAN})
+_LOG_KEPT: Final = 1024  # bytes
+_NO_PROPERTIES: Final[Mapping[str, PropertyDescription]] = {}
+
+
+class Effect(enum.IntEnum):
+    """What a message did to its device beyond values."""
+
+    NOTHING = 0
+    STATE = 1
+    DESCRIPTION = 2
+
+
+@attrs.frozen
+class Limits:
+    """How much a forest holds at most (I8)."""
+
+    devices: int = 512
+    topics: int = 65_536
+    payload_bytes: int = 64 * 2**20
+
+
+@attrs.define
+class Dirty:
+    """What changed: nodes with a changed value, devices whose shape changed (description, state, alerts)."""
+
+    nodes: list[Node] = attrs.field(factory=list[Node])
+    devices: set[str] = attrs.field(factory=set[str])
+    urgent: bool = False
+    """An enum or boolean that had a value changed it: somebody may be waiting for that."""
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        return bool(self.nodes or self.devices)
+
+
+@attrs.define(eq=False)
+class Ledger:
+    """What all slots of a forest share: the limits, the counts, and what is dirty."""
+
+    limits: Limits
+    fallback: Fallback
+    payload_bytes: int = 0
+    dropped: Counter[str] = attrs.field(factory=Counter[str])
+    dirty: Dirty = attrs.field(factory=Dirty)
+    overflowed: bool = False
+    """A device has overflowed and nobody has looked yet."""
+
+    def overflow(self, device: Device, reason: str) -> None:
+        """Something of ``device`` did not fit."""
+        self.dropped[reason] += 1
+        if not device.overflowed:
+            device.overflowed = self.overflowed = True
+
+    def reserve(self, device: Device, size: int) -> bool:
+        """Account for ``size`` more (or fewer) bytes of raw payload; false if they do not fit."""
+        if size > 0 and self.payload_bytes + size > self.limits.payload_bytes:
+            self.overflow(device, "too many bytes")
+            return False
+        self.payload_bytes += size
+        return True
+
+    def touch(self, node: Node, *, urgent: bool) -> None:
+        """A value that shows has changed."""
+        if not node.dirty:
+            node.dirty = True
+            self.dirty.nodes.append(node)
+        if urgent:
+            self.dirty.urgent = True
+
+    def declare(self, node: Node, name: str) -> PropertyDescription | None:
+        """What a property is, as far as anybody says; ``None`` for one that does not show."""
+        if node.description is None:
+            return None
+        fallback = self.fallback.get(node.description.type or "", _NO_PROPERTIES).get(name)
+        if node.description.properties is None:
+            return fallback or PropertyDescription(name, Datatype.STRING)
+        declared = node.description.properties.get(name)
+        if declared is None or declared.datatype is not None:
+            return declared
+        return attrs.evolve(declared, datatype=Datatype.STRING if fallback is None else fallback.datatype)
+
+
+class Slot(abc.ABC):
+    """One topic."""
+
+    __slots__ = ("device", "ledger", "name", "raw")
+
+    def __init__(self, ledger: Ledger, device: Device, topic: Topic) -> None:
+        self.ledger = ledger
+        self.device = device
+        self.name = topic.name
+        self.raw = b""
+
+    def put(self, payload: bytes, retain: bool, wall: float) -> Effect:
+        """Take a payload, empty for a deletion, that came at ``wall`` (Unix s)."""
+        if payload == self.raw:
+            return Effect.NOTHING
+        if not self.ledger.reserve(self.device, len(payload) - len(self.raw)):
+            payload = b""  # what it is now cannot be known: what it was must not pass for it
+            self.ledger.reserve(self.device, -len(self.raw))
+        self.raw = payload
+        return self.apply(retain, wall)
+
+    @abc.abstractmethod
+    def apply(self, retain: bool, wall: float) -> Effect:
+        """Apply ``raw``, which is new."""
+
+    def text(self, payload: bytes) -> str:
+        """An attribute's text. What is not UTF-8 is no known state, but stays readable."""
+        return payload.decode(errors="replace")
+
+
+class _State(Slot):
+    __slots__ = ()
+
+    def apply(self, retain: bool, wall: float) -> Effect:
+        text = self.text(self.raw)
+        self.device.state_text = text or None
+        self.device.lifecycle = TRANSITIONS[self.device.lifecycle][event_of_state(text)]
+        self.ledger.dirty.devices.add(self.device.id)
+        return Effect.STATE
+
+
+class _Description(Slot):
+    __slots__ = ()
+
+    def apply(self, retain: bool, wall: float) -> Effect:
+        device, dropped = self.device, self.ledger.dropped
+        device.description_error = None
+        if not self.raw:
+            device.description = None
+            return Effect.DESCRIPTION
+        try:
+            device.description = parse_description(self.raw, device.id)
+        except DescriptionError as error:
+            device.description_error = str(error)
+            dropped["malformed $description"] += 1
+            return Effect.STATE  # a good one is kept; what is missing may have another name now
+        if device.description.problems:
+            dropped["part of a $description"] += len(device.description.problems)
+        return Effect.DESCRIPTION
+
+
+class _Alert(Slot):
+    __slots__ = ()
+
+    def apply(self, retain: bool, wall: float) -> Effect:
+        if self.raw:
+            self.device.alerts[self.name] = self.text(self.raw)
+        else:
+            self.device.alerts.pop(self.name, None)
+        self.ledger.dirty.devices.add(self.device.id)
+        return Effect.NOTHING
+
+
+class _Log(Slot):
+    __slots__ = ()
+
+    def put(self, payload: bytes, retain: bool, wall: float) -> Effect:
+        """An event: applied whether new or not, and not kept as state."""
+        self.raw = payload[:_LOG_KEPT]
+        effect = self.apply(retain, wall)
+        self.raw = b""
+        return effect
+
+    def apply(self, retain: bool, wall: float) -> Effect:
+        self.device.logs.append(LogEntry(self.name, self.text(self.raw)))
+        return Effect.NOTHING
+
+
+class PropertySlot(Slot):
+    """The value, or the ``$target``, of one property."""
+
+    __slots__ = ("declaration", "decode", "is_target", "node", "shown")
+
+    def __init__(self, ledger: Ledger, device: Device, topic: Topic) -> None:
+        super().__init__(ledger, device, topic)
+        self.is_target = topic.kind is TopicKind.TARGET
+        node = device.nodes.get(topic.node)
+        if node is None:
+            node = device.nodes[topic.node] = Node(topic.node, device)
+        self.node = node
+        self.shown = node.targets if self.is_target else node.values
+        self._declare()
+
+    def _declare(self) -> None:
+        declaration = self.ledger.declare(self.node, self.name)
+        if declaration is not None and not declaration.retained:
+            declaration = None  # an event: never state
+        self.declaration = declaration
+        datatype = None if declaration is None else declaration.datatype
+        self.decode: Callable[[bytes], Value] = DECODERS[datatype or Datatype.STRING]
+
+    def redeclare(self) -> None:
+        """Decode anew what is kept, by the description of now."""
+        self._declare()
+        self._show()
+
+    def apply(self, retain: bool, wall: float) -> Effect:
+        """Apply ``raw``, which is new."""
+        if self._show() and not retain and not self.is_target:
+            self.node.changed[self.name] = wall
+        return Effect.NOTHING
+
+    def _show(self) -> bool:
+        """Make the decoded payload what shows; true when that is a change."""
+        value: Value | None = None
+        if self.declaration is not None and self.raw:
+            try:
+                value = self.decode(self.raw)
+            except InvalidPayload:
+                self.ledger.dropped["invalid payload"] += 1
+        old = self.shown.get(self.name)
+        if value == old and repr(value) == repr(old):  # 1, 1.0 and True are equal too, and within JSON
+            return False
+        if value is None:
+            del self.shown[self.name]
+            if not self.is_target:
+                self.node.changed.pop(self.name, None)
+        else:
+            self.shown[self.name] = value
+        self.ledger.touch(
+            self.node,
+            urgent=old is not None and self.declaration is not None and self.declaration.datatype in _URGENT,
+        )
+        return value is not None
+
+
+SLOTS: Final[Mapping[TopicKind, Callable[[Ledger, Device, Topic], Slot]]] = {
+    TopicKind.STATE: _State,
+    TopicKind.DESCRIPTION: _Description,
+    TopicKind.ALERT: _Alert,
+    TopicKind.LOG: _Log,
+    TopicKind.PROPERTY: PropertySlot,
+    TopicKind.TARGET: PropertySlot,
+}
