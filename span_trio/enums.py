@@ -1,0 +1,196 @@
+"""The words of the wire: enums whose members are ``str`` and equal to their text.
+
+A text that this version does not know stays that text in a snapshot; `WireEnum.of` maps it to UNKNOWN for decisions.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Self
+
+__all__ = [
+    "CommunicationState",
+    "DominantPowerSource",
+    "DoorState",
+    "DsmState",
+    "EvseStatus",
+    "ForecastConfidence",
+    "GridState",
+    "LimitEnablement",
+    "LockState",
+    "MidGridState",
+    "RelativePosition",
+    "RelayRequester",
+    "RelayState",
+    "RunConfig",
+    "ShedPriority",
+    "VendorCloud",
+    "WireEnum",
+]
+
+
+class WireEnum(enum.StrEnum):
+    """An enum of the wire: members are ``str`` and equal to their text."""
+
+    @classmethod
+    def of(cls, text: str | None) -> Self:
+        """The member with this text; ``UNKNOWN`` for any other, and for ``None``."""
+        try:
+            return cls(text or "")
+        except ValueError:
+            return cls("UNKNOWN")
+
+
+class RelayState(WireEnum):
+    """A relay. OPEN: no current can flow."""
+
+    UNKNOWN = "UNKNOWN"
+    OPEN = "OPEN"
+    CLOSED = "CLOSED"
+
+
+class DoorState(WireEnum):
+    """The panel's door. UNKNOWN after boot until it is read; on r202603 until somebody moves it."""
+
+    UNKNOWN = "UNKNOWN"
+    OPEN = "OPEN"
+    CLOSED = "CLOSED"
+
+
+class RelayRequester(WireEnum):
+    """Who asked for the relay's state. Every API client is USER. The last two are of the parent/child schema."""
+
+    UNKNOWN = "UNKNOWN"
+    NONE = "NONE"
+    BACKUP = "BACKUP"
+    USER = "USER"
+    PCS = "PCS"
+    PCS_FAIL_SAFE = "PCS_FAIL_SAFE"
+    ALWAYS_ON = "ALWAYS_ON"
+    NEVER_BACKUP = "NEVER_BACKUP"
+    INVERTER = "INVERTER"
+    FAULT = "FAULT"
+    LOAD_SHED = "LOAD_SHED"
+    CONFIGURATION = "CONFIGURATION"
+
+
+class ShedPriority(WireEnum):
+    """When a circuit is shed: as soon as off grid, below the SoC threshold, or never."""
+
+    UNKNOWN = "UNKNOWN"
+    OFF_GRID = "OFF_GRID"
+    SOC_THRESHOLD = "SOC_THRESHOLD"
+    NEVER = "NEVER"
+
+
+class DominantPowerSource(WireEnum):
+    """What forms the grid of the house; loads are shed when it is not GRID."""
+
+    UNKNOWN = "UNKNOWN"
+    GRID = "GRID"
+    BATTERY = "BATTERY"
+    PV = "PV"
+    GENERATOR = "GENERATOR"
+    NONE = "NONE"
+
+
+class VendorCloud(WireEnum):
+    """The panel's connection to SPAN's cloud."""
+
+    UNKNOWN = "UNKNOWN"
+    UNCONNECTED = "UNCONNECTED"
+    CONNECTED = "CONNECTED"
+
+
+class GridState(WireEnum):
+    """Islanding as the battery (flat) or the MID (parent/child) reports it."""
+
+    UNKNOWN = "UNKNOWN"
+    ON_GRID = "ON_GRID"
+    OFF_GRID = "OFF_GRID"
+
+
+class MidGridState(WireEnum):
+    """The utility's side of a MID. SPAN publishes only UNKNOWN."""
+
+    UNKNOWN = "UNKNOWN"
+    UP = "UP"
+    DOWN = "DOWN"
+    DEGRADED = "DEGRADED"
+
+
+class DsmState(WireEnum):
+    """Demand-side management state (computed)."""
+
+    UNKNOWN = "UNKNOWN"
+    DSM_ON_GRID = "DSM_ON_GRID"
+    DSM_OFF_GRID = "DSM_OFF_GRID"
+
+
+class RunConfig(WireEnum):
+    """Run configuration (computed)."""
+
+    UNKNOWN = "UNKNOWN"
+    PANEL_ON_GRID = "PANEL_ON_GRID"
+    PANEL_OFF_GRID = "PANEL_OFF_GRID"
+    PANEL_BACKUP = "PANEL_BACKUP"
+
+
+class RelativePosition(WireEnum):
+    """Where a device sits, seen from the panel."""
+
+    UNKNOWN = "UNKNOWN"
+    UPSTREAM = "UPSTREAM"
+    DOWNSTREAM = "DOWNSTREAM"
+    IN_PANEL = "IN_PANEL"
+
+
+class EvseStatus(WireEnum):
+    """A charger's status. Firmware declares up to ten and emits AVAILABLE, PREPARING, CHARGING and UNAVAILABLE."""
+
+    UNKNOWN = "UNKNOWN"
+    AVAILABLE = "AVAILABLE"
+    PREPARING = "PREPARING"
+    CHARGING = "CHARGING"
+    SUSPENDED_EV = "SUSPENDED_EV"
+    SUSPENDED_EVSE = "SUSPENDED_EVSE"
+    FINISHING = "FINISHING"
+    RESERVED = "RESERVED"
+    FAULTED = "FAULTED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class LockState(WireEnum):
+    """The lock of a charger's connector."""
+
+    UNKNOWN = "UNKNOWN"
+    UNLOCKED = "UNLOCKED"
+    LOCKED = "LOCKED"
+
+
+class LimitEnablement(WireEnum):
+    """Whether a PCS limit is in use."""
+
+    UNKNOWN = "UNKNOWN"
+    UNSPECIFIED = "UNSPECIFIED"
+    UNCONFIGURED = "UNCONFIGURED"
+    DISABLED = "DISABLED"
+    ENABLED = "ENABLED"
+
+
+class CommunicationState(WireEnum):
+    """A battery's own report of its link."""
+
+    UNKNOWN = "UNKNOWN"
+    OK = "OK"
+    DEGRADED = "DEGRADED"
+    LOST = "LOST"
+
+
+class ForecastConfidence(WireEnum):
+    """How sure a shed forecast is."""
+
+    UNKNOWN = "UNKNOWN"
+    LOW = "LOW"
+    MEDIUM = "MEDIUM"
+    HIGH = "HIGH"
