@@ -1,0 +1,84 @@
+"""From a host and port to a stream, in steps that each have a limit and leak nothing when cancelled."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import TypeAlias, cast
+
+import trio
+
+from ..errors import SpanPanelConnectionError
+from .streams import TcpStream, TlsStream
+
+__all__ = ["Dialer", "dial"]
+
+
+Dialer: TypeAlias = Callable[[str, int, ssl.SSLContext | None], Awaitable[trio.abc.Stream]]
+"""Host, port and whom to trust (``None``: plain) to a stream that is ready for MQTT. `dial` is one; a tunnel or a panel
+in memory may be others."""
+
+
+async def dial(host: str, port: int, tls: ssl.SSLContext | None, *, step_timeout: float = 3.0) -> trio.abc.Stream:
+    """Connect by TCP, and by TLS on top of it where a context is given.
+
+    All addresses of ``host`` are raced (happy eyeballs): a SYN that is lost is repeated only after 1, 3 and 7 s.
+
+    Args:
+        host: name or address; the name that the certificate must carry.
+        port: TCP port.
+        tls: whom to trust; ``None`` for plain TCP.
+        step_timeout: the limit of each step, s.
+
+    Raises:
+        SpanPanelConnectionError: refused, unknown name, no answer in time, or TLS failed; the message says which.
+
+    This is a checkpoint; when cancelled, or when a step fails, the socket is closed.
+    """
+    where = f"{host}:{port}"
+    with _explained(f"connecting to {where}"), _limited(f"no answer from {where}", step_timeout):
+        tcp = TcpStream(await trio.open_tcp_stream(host, port))
+    if tls is None:
+        return tcp
+    async with _closed_on_failure(tcp):
+        with _explained(f"TLS with {where}"), _limited(f"no TLS handshake with {where}", step_timeout):
+            stream = TlsStream(tcp, tls, host)
+            await stream.do_handshake()
+            return stream
+
+
+@contextlib.contextmanager
+def _limited(what: str, seconds: float) -> Generator[None, None, None]:
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise SpanPanelConnectionError(f"{what} within {seconds:g} s") from None
+
+
+@contextlib.contextmanager
+def _explained(doing: str) -> Generator[None, None, None]:
+    """Turn what the network raises into one sentence. The cause is attached; it holds addresses and no secrets."""
+    try:
+        yield
+    except trio.BrokenResourceError as error:  # trio wraps what the TLS library says
+        raise SpanPanelConnectionError(f"{doing} failed: {error.__cause__ or 'the peer hung up'}") from error
+    except (OSError, UnicodeError) as error:  # gaierror and SSLError are the former; the latter: no name at all
+        raise SpanPanelConnectionError(f"{doing} failed: {_innermost(error)}") from error
+
+
+def _innermost(error: Exception) -> BaseException:
+    """trio says that all attempts failed, and attaches why: one reason, or a group with one for each address."""
+    cause = error.__cause__
+    while isinstance(cause, ExceptionGroup):
+        cause = cast("ExceptionGroup[Exception]", cause).exceptions[0]
+    return cause or error
+
+
+@contextlib.asynccontextmanager
+async def _closed_on_failure(stream: trio.abc.AsyncResource) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    except BaseException:  # cancellation too: a half-made stream is nobody's
+        await trio.aclose_forcefully(stream)
+        raise

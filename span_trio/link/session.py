@@ -1,0 +1,379 @@
+"""One MQTT session over a stream: three tasks around the codec, and one way out.
+
+The rules of this room:
+
+* A session begins with a whole CONNECT/CONNACK exchange (`Link.start`) and runs (`Link.run`) until it is lost or
+  cancelled. Losing it is an expected event: `run` returns why.
+* The reader hands on one list of events per read. It waits for nobody but the channel it feeds.
+* The writer is the only one that sends, and is never cut in mid packet: it is shielded, and on the way out it has a
+  grace to send what is queued and DISCONNECT behind it (I11).
+* Life is a *whole packet* received. We ask for one every ``keepalive`` and give up after 1.5 times that. Time in which
+  we did not read (a suspended machine, a full channel) is not counted: before we give anything up we look once more.
+* The replay barrier of a subscription is the PINGRESP behind its SUBACK: a broker answers in order, so that answer
+  comes after the whole replay. Pings that were sent while it is outstanding must be answered too, so that a dropped
+  PINGRESP is never mistaken. If there is none, and no retained message for `QUIET`, the barrier has failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import Final, NamedTuple, TypeAlias
+
+import attrs
+import trio
+
+from ..errors import SpanPanelAuthError, SpanPanelConnectionError
+from ..homie import Message, Request
+from ..mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, SubAck
+
+__all__ = ["Link", "LinkEvent", "LinkLost", "Oversize", "ReplayEnd"]
+
+QUIET: Final = 2.0
+"""Seconds without a retained message after which a replay is over, or stuck."""
+
+_READ_SIZE: Final = 65_536
+_LAST_LOOK: Final = 0.1
+_REFUSALS: Final = {
+    1: "unacceptable protocol version",
+    2: "client id refused",
+    3: "server unavailable",
+    4: "bad user name or password",
+    5: "not authorised",
+}
+_AUTH_REFUSALS: Final = {4, 5}
+
+
+class ReplayEnd(NamedTuple):
+    """The barrier of the outstanding subscription came, or failed; ``refused``: the broker denied the subscription."""
+
+    passed: bool
+    refused: bool = False
+
+
+class Oversize(NamedTuple):
+    """A message on ``topic`` was larger than the limit, and was passed over."""
+
+    topic: str
+
+
+class LinkLost(NamedTuple):
+    """The session is over; the last event there is."""
+
+    why: str
+
+
+LinkEvent: TypeAlias = list[Message] | ReplayEnd | Oversize | LinkLost
+
+
+@attrs.define
+class _Barrier:
+    mid: int
+    pings: int = 1  # PINGREQs sent since the SUBSCRIBE
+    pongs: int = 0  # PINGRESPs received since the SUBACK
+    answered: trio.Event = attrs.field(factory=trio.Event)  # by the SUBACK
+    heard_at: float = 0.0  # when the SUBACK, or the newest retained message, came
+    done: trio.Event = attrs.field(factory=trio.Event)
+
+
+class Link:
+    """One MQTT session. Made by `start`; to be run once."""
+
+    def __init__(self, stream: trio.abc.Stream, codec: Codec, *, keepalive: float, close_grace: float) -> None:
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self._stream = stream
+        self._codec = codec
+        self._keepalive = keepalive
+        self._close_grace = close_grace
+        self._requests: deque[Request] = deque()
+        self._requested = trio.Event()
+        self._queued = trio.Event()  # there is something to send
+        self._closing = False
+        self._send_scope = trio.CancelScope(shield=True)
+        self._barrier: _Barrier | None = None
+        self._pongs: deque[tuple[float, trio.Event | None]] = deque()  # outstanding pings: sent when, who waits for it
+        self._lost: str | None = None
+        self._task_scope = trio.CancelScope()
+
+    # --- the beginning ---
+
+    @classmethod
+    async def start(
+        cls, stream: trio.abc.Stream, codec: Codec, *, keepalive: float, close_grace: float, step_timeout: float
+    ) -> Link:
+        """Log in over ``stream``, which is closed if that fails or is cancelled.
+
+        Args:
+            stream: as `dial` made it; the link owns it from now on.
+            codec: new.
+            keepalive: s; see the rules of the room.
+            close_grace: s, for DISCONNECT on the way out.
+            step_timeout: s, for the broker's answer.
+
+        Raises:
+            SpanPanelAuthError: the broker refuses user name and password.
+            SpanPanelConnectionError: anything else.
+        """
+        link = cls(stream, codec, keepalive=keepalive, close_grace=close_grace)
+        try:
+            with trio.move_on_after(step_timeout) as scope:
+                await link._log_in()
+            if scope.cancelled_caught:
+                raise SpanPanelConnectionError(f"the broker did not answer the login within {step_timeout:g} s")
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return link
+
+    async def _log_in(self) -> None:
+        events: list[Event] = []
+        try:
+            connect = self._codec.take_outgoing()
+            await self._stream.send_all(connect)
+            self.bytes_sent += len(connect)
+            while not events:
+                data = await self._stream.receive_some(_READ_SIZE)
+                if not data:
+                    raise SpanPanelConnectionError("the broker hung up during the login")
+                self.bytes_received += len(data)
+                events = self._codec.receive(bytes(data))
+        except trio.BrokenResourceError as error:
+            raise SpanPanelConnectionError(f"the link broke during the login: {error.__cause__ or error}") from error
+        match events[0]:
+            case ConnAck(code=0) if len(events) == 1:
+                return
+            case ConnAck(code=code) if code:
+                why = f"the broker refuses the login: {_REFUSALS.get(code, f'code {code}')}"
+                raise SpanPanelAuthError(why) if code in _AUTH_REFUSALS else SpanPanelConnectionError(why)
+            case Broken(why=why):
+                raise SpanPanelConnectionError(f"the peer does not speak MQTT: {why}")
+            case _:
+                raise SpanPanelConnectionError("the peer does not speak MQTT: no CONNACK at first")
+
+    # --- the session ---
+
+    async def run(self, events: trio.MemorySendChannel[list[LinkEvent]]) -> None:
+        """Pump until the session is lost; sends a `LinkLost` last, and closes the stream in any case.
+
+        When cancelled, what is queued and a DISCONNECT are still sent, within the grace; no `LinkLost` then.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                try:
+                    with self._task_scope:
+                        async with trio.open_nursery() as tasks:
+                            tasks.start_soon(self._read, events)
+                            tasks.start_soon(self._keep_alive)
+                            tasks.start_soon(self._subscribe, events)
+                finally:
+                    self._begin_close()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
+        if self._lost is not None:
+            await events.send([LinkLost(self._lost)])
+
+    def _lose(self, why: str) -> None:
+        """The session is over; the first reason counts."""
+        if self._lost is None:
+            self._lost = why
+        self._task_scope.cancel()
+
+    # --- in ---
+
+    async def _read(self, events: trio.MemorySendChannel[list[LinkEvent]]) -> None:
+        alive_at = trio.current_time()
+        patience = 1.5 * self._keepalive
+        while self._lost is None:
+            data = await self._receive(alive_at + patience)
+            packets = self._codec.packets
+            items, broken = self._translate(self._codec.receive(data))
+            if items:
+                await events.send(items)
+            if broken is not None:
+                self._lose(f"protocol error: {broken}")
+            elif self._codec.packets > packets:
+                alive_at = trio.current_time()
+            elif trio.current_time() >= alive_at + patience:
+                self._lose(f"silent peer: no whole packet for {patience:g} s")
+
+    async def _receive(self, deadline: float) -> bytes:
+        """Some bytes; none when nothing came in time, or when the link is lost."""
+        data: bytes | None = None
+        try:
+            with trio.CancelScope(deadline=deadline):
+                data = bytes(await self._stream.receive_some(_READ_SIZE))
+            if data is None:  # or did we not look? What came while the machine slept is here at once.
+                with trio.move_on_after(_LAST_LOOK):
+                    data = bytes(await self._stream.receive_some(_READ_SIZE))
+        except trio.BrokenResourceError as error:
+            self._lose(f"the link broke: {error.__cause__ or error}")
+        if data == b"":
+            self._lose("the peer closed the link")
+        self.bytes_received += len(data or b"")
+        return data or b""
+
+    def _translate(self, events: list[Event]) -> tuple[list[LinkEvent], str | None]:
+        """What to hand on; and what was no MQTT behind it, if anything."""
+        items: list[LinkEvent] = []
+        for event in events:
+            match event:
+                case Messages(batch=batch):
+                    if self._barrier is not None and any(message.retain for message in batch):
+                        self._barrier.heard_at = trio.current_time()
+                    items.append(batch)
+                case Pong():
+                    items += self._pong()
+                case SubAck(mid=mid, refused=refused):
+                    items += self._subscribed(mid, refused=refused)
+                case Oversized(topic=topic):
+                    items.append(Oversize(topic))
+                case Broken(why=why):
+                    return items, why
+                case ConnAck():
+                    return items, "a second CONNACK"
+        return items, None
+
+    # --- subscriptions and their barriers ---
+
+    def subscribe(self, request: Request) -> None:
+        """Queue a subscription. Its `ReplayEnd` comes behind its replay; one is outstanding at a time."""
+        self._requests.append(request)
+        self._requested.set()
+
+    async def _subscribe(self, events: trio.MemorySendChannel[list[LinkEvent]]) -> None:
+        while True:
+            await self._requested.wait()
+            self._requested = trio.Event()
+            while self._requests:
+                request = self._requests.popleft()
+                if request.drop:
+                    self._codec.unsubscribe(request.drop)
+                barrier = self._barrier = _Barrier(self._codec.subscribe(request.filters))
+                self._send_ping(None)
+                if not await self._wait(barrier):
+                    self._barrier = None
+                    await events.send([ReplayEnd(passed=False)])
+
+    async def _wait(self, barrier: _Barrier) -> bool:
+        """Whether the barrier came. Quiet is counted from the SUBACK, and anew from every retained message."""
+        if not await _came(barrier.answered, trio.current_time() + 1.5 * self._keepalive):
+            self._lose("the broker does not answer a subscription")
+        heard_at = None
+        while not barrier.done.is_set() and heard_at != barrier.heard_at:
+            heard_at = barrier.heard_at
+            await _came(barrier.done, heard_at + QUIET)
+        return barrier.done.is_set()
+
+    def _subscribed(self, mid: int, *, refused: bool) -> list[LinkEvent]:
+        barrier = self._barrier
+        if barrier is None or barrier.mid != mid:
+            return []
+        if refused:
+            return self._end_replay(barrier, ReplayEnd(passed=False, refused=True))
+        barrier.heard_at = trio.current_time()
+        barrier.answered.set()
+        return []
+
+    def _pong(self) -> list[LinkEvent]:
+        if self._pongs:
+            self._forget_ping()
+        barrier = self._barrier
+        if barrier is None or not barrier.answered.is_set():
+            return []
+        barrier.pongs += 1
+        return self._end_replay(barrier, ReplayEnd(passed=True)) if barrier.pongs >= barrier.pings else []
+
+    def _end_replay(self, barrier: _Barrier, end: ReplayEnd) -> list[LinkEvent]:
+        self._barrier = None
+        barrier.answered.set()
+        barrier.done.set()
+        return [end]
+
+    # --- out ---
+
+    async def ping(self) -> float:
+        """A PINGREQ round trip, s. An answer that the broker dropped is given up when the next PINGREQ is due.
+
+        Raises:
+            SpanPanelConnectionError: the link was lost meanwhile.
+        """
+        if self._closing:
+            raise SpanPanelConnectionError("the link was lost")
+        answered = trio.Event()
+        began = trio.current_time()
+        if self._barrier is not None:
+            self._barrier.pings += 1
+        self._send_ping(answered)
+        await answered.wait()
+        if self._closing:
+            raise SpanPanelConnectionError("the link was lost")
+        return trio.current_time() - began
+
+    def _send_ping(self, waiter: trio.Event | None) -> None:
+        now = trio.current_time()
+        while self._pongs and self._pongs[0][0] + QUIET < now:  # dropped, like the end of a replay
+            self._forget_ping()
+        self._pongs.append((now, waiter))
+        self._codec.ping()
+        self._queued.set()
+
+    def _forget_ping(self) -> None:
+        _, waiter = self._pongs.popleft()
+        if waiter is not None:
+            waiter.set()
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await trio.sleep(self._keepalive)
+            if self._barrier is not None:
+                self._barrier.pings += 1
+            self._send_ping(None)
+
+    async def _write(self) -> None:
+        with self._send_scope:
+            try:
+                while True:
+                    data = self._codec.take_outgoing()
+                    if data:
+                        await self._stream.send_all(data)
+                        self.bytes_sent += len(data)
+                    elif self._closing:
+                        break
+                    else:
+                        await self._queued.wait()
+                        self._queued = trio.Event()
+                await self._drain()
+            except trio.BrokenResourceError as error:
+                self._lose(f"the link broke: {error.__cause__ or error}")
+
+    def _begin_close(self) -> None:
+        """Let the writer finish: DISCONNECT behind what is queued, within the grace."""
+        self._closing = True
+        if self._lost is None:
+            self._codec.disconnect()
+            self._send_scope.deadline = trio.current_time() + self._close_grace
+        else:
+            self._send_scope.cancel()
+        self._queued.set()
+        while self._pongs:
+            self._forget_ping()
+
+    async def _drain(self) -> None:
+        """Wait for the broker to hang up: closing on unread data would reset the link and could undo DISCONNECT."""
+        if self._lost is None:
+            with contextlib.suppress(trio.BrokenResourceError):
+                while await self._stream.receive_some(_READ_SIZE):
+                    pass
+
+
+async def _came(event: trio.Event, deadline: float) -> bool:
+    """Whether it came in time, or did so while we did not look."""
+    with trio.CancelScope(deadline=deadline):
+        await event.wait()
+    if not event.is_set():
+        with trio.move_on_after(_LAST_LOOK):
+            await event.wait()
+    return event.is_set()
