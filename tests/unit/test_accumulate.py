@@ -1,0 +1,325 @@
+"""The accumulator task by itself: events of a link in, snapshots out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.lowlevel
+
+from span_trio import (
+    HomieSchema,
+    PanelOptions,
+    SpanPanelAuthError,
+    SpanPanelConnectionError,
+    SpanPanelError,
+    SpanPanelSnapshot,
+    SpanPanelStaleDataError,
+)
+from span_trio.accumulate import PanelAccumulator, now
+from span_trio.homie import Message, Request
+from span_trio.link import Link, LinkEvent, LinkLost, Oversize, ReplayEnd
+from span_trio.tracker import PanelTracker
+from tests.unit.link.house import DEVICE, house, topic
+from tests.unit.span.helpers import KITCHEN, ROOT
+
+pytestmark = pytest.mark.virtual_time
+
+POWER, RELAY = f"{KITCHEN}/active-power", f"{KITCHEN}/relay"
+PASSED = ReplayEnd(passed=True)
+
+
+def live(path: str, payload: str, device: str = ROOT) -> Message:
+    """A message of the panel."""
+    return Message(topic(path, device), payload.encode())
+
+
+def replay(retained: dict[str, bytes]) -> list[Message]:
+    return [Message(name, payload, retain=True) for name, payload in retained.items()]
+
+
+class Bench:
+    """An accumulator that runs, fed by hand."""
+
+    def __init__(self, **options: Any) -> None:
+        self.accumulator = PanelAccumulator(PanelTracker(ROOT, PanelOptions(**options)))
+        self.requests: list[Request] = []
+        self.failure: SpanPanelError | None = None
+        self.published: list[tuple[float, SpanPanelSnapshot]] = []
+        self._send, self._receive = trio.open_memory_channel[list[LinkEvent]](10)
+
+    def subscribe(self, request: Request) -> None:
+        """What it wants of a link."""
+        self.requests.append(request)
+
+    async def run(self) -> None:
+        self.failure = await self.accumulator.run(self._receive, cast("Link", self), 1)
+
+    async def listen(self) -> None:
+        async for snapshot in self.accumulator.cell.reader():
+            self.published.append((trio.current_time(), snapshot))
+
+    async def say(self, *events: LinkEvent) -> None:
+        """One list of events, taken."""
+        await self._send.send(list(events))
+        await trio.testing.wait_all_tasks_blocked()
+
+    @property
+    def power(self) -> list[float | None]:
+        """The kitchen's, of each published snapshot."""
+        return [snapshot.circuits[KITCHEN].instant_power_w for _, snapshot in self.published]
+
+    @property
+    def times(self) -> list[float]:
+        """When each snapshot was published."""
+        return [time for time, _ in self.published]
+
+
+@contextlib.asynccontextmanager
+async def bench(**options: Any) -> AsyncGenerator[Bench, None]:
+    """A bench on which an accumulator runs while the block does."""
+    made = Bench(**options)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.run)
+        nursery.start_soon(made.listen)
+        await trio.testing.wait_all_tasks_blocked()
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def live_bench(**options: Any) -> AsyncGenerator[Bench, None]:
+    """One whose panel is live since now."""
+    async with bench(**options) as made:
+        await made.say(replay(house()), PASSED)
+        assert made.accumulator.first.is_set()
+        yield made
+
+
+def test_now_is_on_two_clocks() -> None:
+    async def main() -> None:
+        assert now().monotonic == 0.0
+        assert now().wall > 1_700_000_000
+
+    trio.run(main, clock=trio.testing.MockClock())
+
+
+# --- becoming live ----------------------------------------------------------------------------------------------------
+
+
+async def test_it_asks_for_the_panel_and_publishes_when_the_replay_is_complete() -> None:
+    async with bench() as made:
+        assert made.requests == [DEVICE]
+        await made.say(replay(house()))
+        assert made.published == []
+        assert not made.accumulator.first.is_set()
+        assert made.accumulator.live_since is None
+        await trio.sleep(5)
+        await made.say(PASSED)
+        assert made.times == [5.0]
+        assert made.power == [150.5]
+        assert made.accumulator.first.is_set()
+        assert made.accumulator.live_since is not None
+        assert made.accumulator.live_since.monotonic == 5.0
+
+
+async def test_it_asks_for_a_child_when_it_hears_of_one() -> None:
+    async with bench() as made:
+        await made.say(replay(house(children=["car"])), PASSED)
+        assert made.requests[1:] == [Request(("ebus/5/car/#",))]
+        assert made.published == []
+        await made.say([Message(topic("$description", "car"), b'{"nodes": {}}', retain=True)], PASSED)
+        assert made.times == [0.0]
+
+
+async def test_a_child_that_does_not_come_is_waited_for_with_patience() -> None:
+    async with bench(ready_timeout=20) as made:
+        await made.say(replay(house(children=["car"])), PASSED)
+        await made.say(PASSED)
+        await trio.sleep(30)
+        assert made.times == [10.0]  # half of the timeout
+        assert made.published[0][1].pending_devices == ("car",)
+
+
+async def test_a_barrier_that_failed_asks_for_less() -> None:
+    async with bench() as made:
+        await made.say(replay(house()), ReplayEnd(passed=False))
+        assert made.published == []
+        assert made.requests[1].drop == DEVICE.filters
+        await made.say(PASSED)
+        assert any(KITCHEN in each for each in made.requests[2].filters)
+        await made.say(PASSED)
+        assert made.power == [150.5]
+
+
+# --- publishing -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_burst_is_published_whole_after_it() -> None:
+    async with live_bench() as made:
+        for second in (1.0, 2.0, 3.0):
+            await trio.sleep_until(second)
+            for power in (1, 2, 3):
+                await made.say([live(POWER, f"{-second * 10 - power}")])
+                await trio.sleep(0.002)
+        await trio.sleep(1)
+    assert made.power == [150.5, 13.0, 23.0, 33.0]
+    assert made.times == pytest.approx([0.0, 1.019, 2.019, 3.019])
+
+
+async def test_a_relay_is_published_at_once() -> None:
+    async with live_bench() as made:
+        await trio.sleep(0.3)
+        await made.say([live(RELAY, "OPEN"), live(POWER, "-1")])
+        await made.say([live(POWER, "-2")])
+        await trio.sleep(2)
+        assert made.times == pytest.approx([0.0, 0.3, 0.315])
+        assert made.power == [150.5, 1.0, 2.0]
+
+
+async def test_at_interval_0_every_batch_is_published() -> None:
+    async with live_bench(snapshot_interval=0) as made:
+        for power in (1, 2, 3):
+            await made.say([live(POWER, "-99"), live(POWER, f"-{power}")])
+        assert made.power == [150.5, 1.0, 2.0, 3.0]
+        assert made.times == [0.0] * 4
+
+
+async def test_what_changes_nothing_is_not_published() -> None:
+    async with live_bench(snapshot_interval=0) as made:
+        await made.say([live(POWER, "-150.5")])
+        await made.say([live(POWER, "-1"), live(POWER, "-150.5")])
+        await made.say([Message("ebus/5/stranger/node/name", b"1")])
+        await trio.sleep(2)
+        assert len(made.published) == 1
+
+
+async def test_a_snapshot_taken_in_between_is_published_all_the_same() -> None:
+    async with live_bench() as made:
+        await trio.sleep(1)
+        await made.say([live(POWER, "-1")])
+        taken = made.accumulator.tracker.snapshot
+        await trio.sleep(1)
+        assert made.published[-1] == (1.015, taken)
+
+
+@pytest.mark.parametrize("interval", [0.0, 0.5, 5.0])
+async def test_a_changed_interval_takes_effect_at_once(interval: float) -> None:
+    async with live_bench(snapshot_interval=100) as made:
+        await trio.sleep(1)
+        await made.say([live(POWER, "-1")])
+        await trio.sleep(1)
+        await made.say([live(POWER, "-2")])
+        await trio.sleep(1)
+        assert made.power == [150.5, 1.0]
+        made.accumulator.set_interval(interval)
+        await trio.sleep(10)
+        assert made.power == [150.5, 1.0, 2.0]
+        assert made.times[-1] == pytest.approx(max(3.0, 1.015 + 0.9 * interval))
+
+
+async def test_a_schema_learnt_late_is_published_at_once() -> None:
+    bare = '{"nodes": {"core": {"type": "energy.ebus.device.distribution-enclosure.core"}}}'
+    schema = HomieSchema.from_json(
+        {"types": {"energy.ebus.device.circuit": {"space": {"datatype": "integer", "format": "1:40:1"}}}}
+    )
+    async with bench() as made:
+        await made.say(replay(house({"$description": bare, "core/model": None})), PASSED)
+        await trio.sleep(0.2)
+        made.accumulator.adopt(schema)
+        await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [snapshot.panel_size for _, snapshot in made.published] == [None, 40]
+        assert made.times == pytest.approx([0.0, 0.2])
+
+
+# --- edges ------------------------------------------------------------------------------------------------------------
+
+
+async def test_i2_what_was_published_and_not_delivered_is_withdrawn_when_the_panel_is_not_live() -> None:
+    async with live_bench() as made:
+        late = made.accumulator.cell.reader()
+        await made.say([live("$state", "lost")])
+        assert made.accumulator.cell.value is None
+        assert made.accumulator.live_since is None
+        with trio.move_on_after(100) as scope:
+            await anext(late)
+        assert scope.cancelled_caught
+        with pytest.raises(SpanPanelStaleDataError, match="lost"):
+            _ = made.accumulator.tracker.snapshot
+
+
+async def test_i2_a_batch_that_goes_down_and_up_again_is_a_new_snapshot() -> None:
+    async with live_bench() as made:
+        await trio.sleep(0.1)
+        await made.say([live(POWER, "-1"), live("$state", "init"), live(POWER, "-2"), live("$state", "ready")])
+        assert made.power == [150.5, 2.0]
+        assert made.times == [0.0, 0.1]
+        assert made.accumulator.live_since is not None
+        assert made.accumulator.live_since.monotonic == 0.1
+
+
+async def test_values_of_before_are_current_again_after_the_settle() -> None:
+    async with live_bench(settle=3.0) as made:
+        await made.say([live("$state", "lost")])
+        await trio.sleep(10)
+        await made.say([live("$state", "ready")])
+        await trio.sleep(10)
+        assert made.times == [0.0, 13.0]
+
+
+async def test_edges_are_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with live_bench() as made:
+        await made.say([live("$state", "init")])
+    assert caplog.messages == [f"{ROOT} is live", f"{ROOT} is not live: device state: init"]
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_link_ends_it_behind_the_good_part() -> None:
+    async with live_bench() as made:
+        await made.say([live(POWER, "-1")], LinkLost("on a whim"))
+        assert isinstance(made.failure, SpanPanelConnectionError)
+        assert str(made.failure) == "the link was lost: on a whim"
+        assert made.accumulator.tracker.messages == len(house()) + 1
+        assert made.accumulator.live_since is None
+        assert made.accumulator.cell.value is None
+
+
+async def test_a_refused_subscription_ends_it() -> None:
+    async with bench() as made:
+        await made.say(ReplayEnd(passed=False, refused=True))
+        assert isinstance(made.failure, SpanPanelAuthError)
+        assert ROOT in str(made.failure)
+
+
+async def test_the_first_failure_of_a_batch_counts() -> None:
+    async with bench() as made:
+        await made.say(ReplayEnd(passed=False, refused=True), LinkLost("therefore"))
+        assert isinstance(made.failure, SpanPanelAuthError)
+
+
+# --- what is too large ------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_too_large_clears_what_it_would_have_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    async with live_bench(snapshot_interval=0) as made:
+        await made.say(Oversize(topic(POWER)))
+        assert "too large" in caplog.text
+        assert topic(POWER) in caplog.text
+        assert made.accumulator.tracker.tree.forest.dropped["too large"] == 1
+        assert made.accumulator.tracker.tree.forest.value(ROOT, KITCHEN, "active-power") is None
+
+
+async def test_a_message_too_large_of_a_stranger_is_nothing_to_us() -> None:
+    async with live_bench() as made:
+        await made.say(Oversize("zigbee2mqtt/bridge/devices"))
+        await trio.sleep(2)
+        assert made.accumulator.tracker.tree.live
+        assert len(made.published) == 1
