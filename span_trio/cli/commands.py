@@ -1,0 +1,212 @@
+"""The commands. Each is a few lines around the library; what goes wrong is one sentence on stderr.
+
+Exit codes: 0 done, 1 anything else, 2 wrong usage or settings, 3 no connection or not ready in time, 4 refused,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import functools
+import json
+import logging
+import math
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import IO, Any, Final
+
+import attrs
+import click
+import trio
+from rich.console import Console
+from rich.logging import RichHandler
+
+from ..errors import (
+    SpanPanelAuthError,
+    SpanPanelConnectionError,
+    SpanPanelError,
+    SpanPanelTimeoutError,
+    SpanPanelValidationError,
+)
+from ..options import PanelOptions
+from ..panel import fetch_snapshot, open_span_panel
+from ..recording import Played, find_panel, play, read_recording
+from ..snapshot import SpanPanelSnapshot
+from ..span import HomieSchema
+from .connection import Panel, panel_options
+from .record import record_session
+from .text import one_line, printable
+
+__all__ = ["cli"]
+
+_log = logging.getLogger("span_trio.cli")
+
+_EXIT_CODES: Final[tuple[tuple[type[SpanPanelError], int], ...]] = (
+    (SpanPanelValidationError, 2),
+    (SpanPanelConnectionError, 3),
+    (SpanPanelTimeoutError, 3),
+    (SpanPanelAuthError, 4),
+)
+_out = Console(highlight=False, markup=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Positive(click.FloatRange):
+    """A number above 0: not NaN either, which passes for one in any comparison."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+class _Commands(click.Group):
+    """A group whose commands end in one sentence instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SpanPanelError as error:
+            _log.debug("in full", exc_info=error)
+            _err.print(printable(f"span-trio: {error}"))
+            sys.exit(next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1))
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `span-trio watch … | head`: click leaves quietly
+                raise
+            _err.print(printable(f"span-trio: {error}"))
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--verbose", "-v", count=True, help="Say what is going on; twice for everything.")
+@click.version_option(package_name="span-trio")
+def cli(verbose: int) -> None:
+    """Read a SPAN electrical panel."""
+    levels = (logging.ERROR, logging.INFO, logging.DEBUG)
+    handler = RichHandler(console=_err, show_path=False)
+    handler.addFilter(_tame)
+    logging.basicConfig(level=levels[min(verbose, 2)], format="%(message)s", handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines say less than ours
+
+
+def _tame(record: logging.LogRecord) -> bool:
+    """A panel's texts are in our messages, too."""
+    record.msg, record.args = printable(record.getMessage()), None
+    return True
+
+
+def _run(function: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    """`trio.run`, where ctrl-C comes out of what the main task awaits, and never in a group."""
+    trio.run(function, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
+
+
+@cli.command()
+@panel_options
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def snapshot(panel: Panel, as_json: bool) -> None:
+    """Connect to HOST, print one complete snapshot, and leave."""
+    _run(_snapshot, panel, as_json)
+
+
+async def _snapshot(panel: Panel, as_json: bool) -> None:
+    taken = await fetch_snapshot(panel.host, credentials=panel.credentials, options=panel.options)
+    _print_snapshot(taken, dt.datetime.now().astimezone(), as_json=as_json)
+
+
+@cli.command()
+@panel_options
+@click.option("--interval", type=float, default=1.0, show_default=True, help="Seconds between snapshots, at least.")
+@click.option("--snapshots", "count", type=click.IntRange(1), help="Leave after so many.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, one JSON object a line.")
+def watch(panel: Panel, interval: float, count: int | None, as_json: bool) -> None:
+    """Print a line for every snapshot of the panel at HOST."""
+    options = attrs.evolve(panel.options, snapshot_interval=interval)
+    _run(_watch, attrs.evolve(panel, options=options), count, as_json)
+
+
+async def _watch(panel: Panel, count: int | None, as_json: bool) -> None:
+    async with open_span_panel(panel.host, credentials=panel.credentials, options=panel.options) as opened:
+        seen = 0
+        async for taken in opened.snapshots():
+            _print_snapshot(taken, dt.datetime.fromtimestamp(taken.received_at.wall).astimezone(), as_json=as_json)
+            seen += 1
+            if seen == count:
+                break
+
+
+@cli.command()
+@panel_options
+@click.argument("file", type=click.File("w", encoding="utf-8", lazy=True))
+@click.option("--redact", is_flag=True, help="Mask serial numbers, the Wi-Fi's name and the postal code.")
+@click.option("--seconds", type=_Positive(), default=math.inf, help="Leave after recording for so long.")
+def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
+    """Write what the panel at HOST publishes to FILE, one JSON object a line; end it with ctrl-C.
+
+    Commands and credentials are never in it. FILE is opened when the first message comes.
+    """
+    recorded = 0
+    with _err.status("connecting …") as status:
+
+        def progress(messages: int, passed: float) -> None:
+            nonlocal recorded
+            recorded = messages
+            status.update(f"{messages} messages in {passed:.0f} s")
+
+        session = functools.partial(record_session, panel, file, redact=redact, seconds=seconds, progress=progress)
+        try:
+            _run(session)
+        except KeyboardInterrupt:
+            if not recorded:
+                raise
+    _err.print(printable(f"{recorded} messages recorded to {file.name}"))
+
+
+@cli.command()
+@click.argument("file", type=click.File(encoding="utf-8", errors="surrogateescape"))
+@click.option("--json", "as_json", is_flag=True, help="Do not play: print the last snapshot as JSON.")
+@click.option("--schema", type=click.File(encoding="utf-8"), help="The panel's REST schema (JSON).")
+@click.option("--serial", help="Which panel, if the recording has several.")
+@click.option("--speed", type=_Positive(), default=1.0, show_default=True, help="How many times as fast.")
+def replay(file: IO[str], as_json: bool, schema: IO[str] | None, serial: str | None, speed: float) -> None:
+    """Play the recording FILE through the same core as a live panel."""
+    recording = list(read_recording(file))
+    options = PanelOptions(schema=None if schema is None else _read_schema(schema))
+    played = play(recording, serial or find_panel(recording), options)
+    if as_json:
+        last = [what for _, what in played if isinstance(what, SpanPanelSnapshot)][-1]
+        _print_snapshot(last, "", as_json=True)
+    else:
+        _run(_play, played, speed)
+
+
+async def _play(played: Iterator[Played], speed: float) -> None:
+    await trio.lowlevel.checkpoint()
+    began = trio.current_time()
+    for t, what in played:
+        await trio.sleep_until(began + t / speed)
+        when = f"{t:8.3f} s"
+        if isinstance(what, SpanPanelSnapshot):
+            _print_snapshot(what, when, as_json=False)
+        else:
+            _out.print(printable(f"{when}  {'online' if what.obstacle is None else f'offline: {what.obstacle}'}"))
+
+
+def _read_schema(file: IO[str]) -> HomieSchema:
+    try:
+        return HomieSchema.from_json(json.load(file))
+    except (ValueError, RecursionError) as error:
+        raise SpanPanelValidationError(f"{file.name} is not a schema: {error}") from None
+
+
+def _print_snapshot(taken: SpanPanelSnapshot, when: dt.datetime | str, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(taken.to_dict()))
+    else:
+        _out.print(one_line(taken, when))

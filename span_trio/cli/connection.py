@@ -1,0 +1,115 @@
+"""The options by which every command finds its panel."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from ..credentials import SpanCredentials
+from ..errors import SpanPanelValidationError
+from ..options import PanelOptions
+
+__all__ = ["Panel", "panel_options"]
+
+PASSWORD_VARIABLE = "SPAN_TRIO_PASSWORD"  # noqa: S105 - the name of one, not one
+
+
+@attrs.frozen
+class Panel:
+    """Where a panel is and how to open it."""
+
+    host: str
+    credentials: SpanCredentials
+    options: PanelOptions
+
+
+_OPTIONS = (
+    click.argument("host"),
+    click.option(
+        "--credentials",
+        "credentials_file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="JSON file as SpanCredentials.to_json() makes it.",
+    ),
+    click.option("--serial", help="The panel's serial number. Without it the broker is asked."),
+    click.option("--username", help="For the broker. [default: the serial number]"),
+    click.option(
+        "--password-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help=f"File with the broker's password; or set {PASSWORD_VARIABLE}.",
+    ),
+    click.option(
+        "--ca",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="The panel's CA certificate (PEM). Without it, the panel's is fetched and trusted.",
+    ),
+    click.option("--ca-sha256", help="The fingerprint that a fetched CA must have."),
+    click.option(
+        "--transport", type=click.Choice(["mqtts", "mqtt"]), default="mqtts", show_default=True, help="TLS, or plain."
+    ),
+    click.option("--port", type=click.IntRange(1, 65_535), help="Of the broker. [default: 8883; mqtt: 1883]"),
+    click.option("--http-port", type=click.IntRange(1, 65_535), default=80, show_default=True, help="Of the REST API."),
+    click.option("--https-port", type=click.IntRange(1, 65_535), default=443, show_default=True, help="Likewise."),
+    click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds until the panel is ready."),
+)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpanPanelValidationError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SpanPanelValidationError(f"cannot read {path}: it is not text") from None
+
+
+def panel_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all of them; it gets one `Panel` in their place."""
+
+    @functools.wraps(command)
+    def with_panel(
+        *,
+        host: str,
+        credentials_file: Path | None,
+        serial: str | None,
+        username: str | None,
+        password_file: Path | None,
+        ca: Path | None,
+        ca_sha256: str | None,
+        transport: Any,
+        port: int | None,
+        http_port: int,
+        https_port: int,
+        timeout: float,
+        **others: Any,
+    ) -> None:
+        stored = SpanCredentials.from_json(_read(credentials_file)) if credentials_file else SpanCredentials()
+        given = {
+            "serial_number": serial,
+            "broker_username": username,
+            "broker_password": _read(password_file).strip()
+            if password_file
+            else os.environ.get(PASSWORD_VARIABLE) or None,
+            "ca_pem": _read(ca) if ca else None,
+        }
+        credentials = attrs.evolve(stored, **{name: value for name, value in given.items() if value is not None})
+        ports: dict[str, Any] = {} if port is None else {f"{transport}_port": port}
+        options = PanelOptions(
+            transport=transport,
+            http_port=http_port,
+            https_port=https_port,
+            ca_sha256=ca_sha256,
+            ready_timeout=timeout,
+            **ports,
+        )
+        command(panel=Panel(host, credentials, options), **others)
+
+    for option in reversed(_OPTIONS):
+        with_panel = option(with_panel)
+    return with_panel

@@ -1,0 +1,36 @@
+"""Snapshots in words, for a terminal."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from ..enums import RelayState
+from ..snapshot import SpanPanelSnapshot
+
+__all__ = ["one_line", "printable"]
+
+
+def printable(text: str) -> str:
+    """Text from a panel, fit for a terminal: a circuit's name must not be able to control it."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def one_line(snapshot: SpanPanelSnapshot, when: dt.datetime | str) -> str:
+    """What matters of a snapshot, in one line. Signs as people expect: what PV makes and loads use is positive."""
+    flows = (
+        ("grid", snapshot.instant_grid_power_w, "W"),
+        ("site", snapshot.power_flow_site, "W"),
+        ("pv", None if snapshot.power_flow_pv is None else 0.0 - snapshot.power_flow_pv, "W"),
+        ("battery", None if snapshot.battery is None else snapshot.battery.soc_percentage, "%"),
+    )
+    parts = [when if isinstance(when, str) else f"{when:%H:%M:%S}"]
+    parts += [f"{name} {value:.0f} {unit}" for name, value, unit in flows if value is not None]
+    closed = sum(circuit.relay_state == RelayState.CLOSED for circuit in snapshot.circuits.values())
+    parts.append(f"{closed} of {len(snapshot.circuits)} circuits closed")
+    loads = [circuit for circuit in snapshot.circuits.values() if circuit.instant_power_w]
+    if loads:
+        top = max(loads, key=lambda circuit: abs(circuit.instant_power_w or 0.0))
+        parts.append(f"most: {printable(top.name or top.circuit_id)} {top.instant_power_w:.0f} W")
+    if snapshot.pending_devices:
+        parts.append(f"missing: {', '.join(snapshot.pending_devices)}")
+    return "  ".join(parts)
