@@ -1,0 +1,155 @@
+"""The house that the examples talk to: a recorded panel at every address, without a network.
+
+An example opens its panel as a user would, at ``192.168.1.100``. What it gets is `Panel`, the recording of
+`tests/captures` on a broker in memory, and its minute of live values is played while the example runs. An example that
+never ends is stopped after `LONGEST`, as ctrl-C would stop it. All that takes no real time: the clock is virtual and
+jumps. (With `House.real_threads` it does not jump, but runs fast: other threads need some real time.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import outcome
+import trio
+import trustme
+from trio.testing import MockClock
+
+from span_trio import HomieSchema
+from span_trio.recording import Recorded, read_recording
+from tests.unit.link.broker import Broker
+
+__all__ = ["HOST", "PANELS", "House", "recording"]
+
+HOST: Final = "192.168.1.100"
+PANELS: Final = {HOST: "nt-2143-c1akc", "192.168.1.101": "nt-2143-d2blc"}
+"""Address -> serial number. At every other address is the first of them."""
+LONGEST: Final = 70.0
+"""Seconds that an example may run."""
+CAPTURES: Final = Path(__file__).parents[1] / "captures"
+RECORDED_SERIAL: Final = "sim-32t-001"
+
+trio_run = trio.run
+
+
+@cache
+def recording(serial_number: str) -> list[Recorded]:
+    """The recording, as if of the panel with this serial number."""
+    text = (CAPTURES / "flat32-a-cold.jsonl").read_text(encoding="utf-8")
+    return list(read_recording(text.replace(RECORDED_SERIAL, serial_number).splitlines()))
+
+
+@cache
+def schema() -> HomieSchema:
+    """What the panel's REST API tells."""
+    text = (CAPTURES / "flat32.rest.homie-schema.json").read_text(encoding="utf-8")
+    return HomieSchema.from_json(json.loads(text))
+
+
+class Panel:
+    """A panel that says what was recorded."""
+
+    def __init__(self, serial_number: str) -> None:
+        self._recording = recording(serial_number)
+        self.broker = Broker({message.topic: message.payload for _, message in self._recording if message.retain})
+
+    async def live(self) -> None:
+        """Say the rest of it, each message when it came."""
+        began = trio.current_time()
+        for t, message in self._recording:
+            if not message.retain:
+                await trio.sleep_until(began + t)
+                self.broker.publish(message.topic, message.payload)
+
+
+@attrs.define
+class House:
+    """What there is on the network, and how an example is run in it. Hidden blocks in the pages may change it."""
+
+    ca: trustme.CA
+    real_threads: bool = False
+    """Whether the example starts threads."""
+    hangs_up_at: float | None = None
+    """When, in seconds, every broker hangs up."""
+    says: list[tuple[float, str, str]] = attrs.field(factory=list[tuple[float, str, str]])
+    """What else the first panel publishes: when, in seconds, on which path below it, and what."""
+    tunnel: int | None = None
+    """A port on the loopback interface, behind which the panel is, with TLS and on a real clock."""
+    panels: dict[str, Panel] = attrs.field(factory=dict[str, Panel])
+
+    # --- in place of what would need a network ---
+
+    async def dial(self, host: str, port: int, tls: ssl.SSLContext | None, **_: Any) -> trio.abc.Stream:
+        """In place of `span_trio.link.dial`."""
+        return await self.panels.get(host, self.panels[HOST]).broker.dial(host, port, tls)
+
+    async def download_ca_cert(self, host: str, *, port: int = 80) -> str:
+        """In place of `span_trio.rest.download_ca_cert`."""
+        await trio.lowlevel.checkpoint()
+        return self.ca_pem
+
+    async def get_homie_schema(self, host: str, *, port: int = 80, tls: ssl.SSLContext | None = None) -> HomieSchema:
+        """In place of `span_trio.rest.get_homie_schema`."""
+        await trio.lowlevel.checkpoint()
+        return schema()
+
+    @property
+    def ca_pem(self) -> str:
+        """The panels' CA certificate."""
+        return self.ca.cert_pem.bytes().decode()
+
+    # --- running ---
+
+    def run(self, main: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        """In place of `trio.run`: the panels are at work meanwhile."""
+        if "clock" not in options and self.tunnel is None:
+            options["clock"] = MockClock(rate=20) if self.real_threads else MockClock(autojump_threshold=0)
+        return trio_run(partial(self._with_panels, main, *args), **options).unwrap()
+
+    async def _with_panels(self, main: Callable[..., Awaitable[Any]], *args: Any) -> outcome.Outcome[Any]:
+        async def for_a_while() -> Any:
+            with trio.move_on_after(LONGEST):
+                return await main(*args)
+
+        self.panels = {host: Panel(serial_number) for host, serial_number in PANELS.items()}
+        async with trio.open_nursery() as nursery:
+            for panel in self.panels.values():
+                nursery.start_soon(panel.live)
+            nursery.start_soon(self._hang_up)
+            for said in self.says:
+                nursery.start_soon(self._say, *said)
+            async with self._tunnel(nursery):
+                done = await outcome.acapture(for_a_while)
+            nursery.cancel_scope.cancel()
+        return done
+
+    async def _say(self, t: float, path: str, payload: str) -> None:
+        await trio.sleep(t)
+        self.panels[HOST].broker.publish(f"ebus/5/{PANELS[HOST]}/{path}", payload)
+
+    async def _hang_up(self) -> None:
+        if self.hangs_up_at is not None:
+            await trio.sleep(self.hangs_up_at)
+            for panel in self.panels.values():
+                for connection in panel.broker.connections:
+                    connection.hang_up()
+
+    @contextlib.asynccontextmanager
+    async def _tunnel(self, nursery: trio.Nursery) -> AsyncGenerator[None, None]:
+        if self.tunnel is not None:
+            server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.ca.issue_cert(HOST).configure_cert(server)
+            serve = partial(trio.serve_ssl_over_tcp, self._serve, self.tunnel, server, host="127.0.0.1")
+            await nursery.start(serve)
+        yield
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):  # a client may hang up without ceremony
+            await self.panels[HOST].broker.serve(stream)

@@ -1,0 +1,87 @@
+"""The program `span-trio` as somebody types it, against a real broker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from span_trio import SpanCredentials, SpanPanelSnapshot
+from span_trio.recording import read_recording
+from tests.integration.broker import ROOT, Broker, Publisher, replayed
+
+HOST = "127.0.0.1"
+PROGRAM = Path(sys.executable).with_name("span-trio")
+
+
+def span_trio(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [str(PROGRAM), *map(str, arguments)]
+    return subprocess.run(  # noqa: S603 - our own program
+        command, capture_output=True, text=True, encoding="utf-8", timeout=20, env=environment, check=False
+    )
+
+
+def plain(broker: Broker) -> list[object]:
+    return [HOST, "--transport", "mqtt", "--port", broker.port]
+
+
+def test_snapshot_over_tls_with_stored_credentials(house: Broker, tmp_path: Path) -> None:
+    stored = tmp_path / "panel.json"
+    stored.write_text(SpanCredentials(serial_number=ROOT, ca_pem=house.ca_pem).to_json())
+    done = span_trio("snapshot", HOST, "--credentials", stored, "--port", house.tls_port, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    snapshot = SpanPanelSnapshot.from_dict(json.loads(done.stdout))
+    assert snapshot.serial_number == ROOT
+    assert len(snapshot.circuits) == 24
+
+
+def test_watch(own: Broker, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(f"{own.PASSWORD}\n")
+    command = [str(PROGRAM), "watch", HOST, "--serial", ROOT, "--password-file", str(tmp_path / "password")]
+    command += ["--transport", "mqtt", "--port", str(own.login_port), "--snapshots", "2", "--interval", "0"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={}) as watching,  # noqa: S603
+        Publisher(own.port) as publisher,
+    ):
+        assert watching.stdout is not None
+        assert " of 24 circuits closed" in watching.stdout.readline()
+        publisher.publish(f"ebus/5/{ROOT}/upstream-lugs/active-power", "12345")
+        assert "  grid 12345 W  " in watching.stdout.readline()
+        assert watching.stdout.read() == ""
+        assert watching.wait(10) == 0
+
+
+@pytest.mark.parametrize("redact", [False, True])
+def test_record_and_replay(house: Broker, tmp_path: Path, redact: bool) -> None:
+    path = tmp_path / "recording.jsonl"
+    done = span_trio("record", *plain(house), path, "--seconds", "0.3", *(["--redact"] if redact else []))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"{len(replayed())} messages recorded to {path}\n"
+    text = path.read_text(encoding="utf-8")
+    assert (ROOT in text) != redact
+    assert ("SimulatedNetwork" in text) != redact
+    if not redact:
+        recorded = {message for _, message in read_recording(text.splitlines())}
+        assert recorded == {message for _, message in replayed()}
+    played = span_trio("replay", path, "--json")
+    assert (played.returncode, played.stderr) == (0, "")
+    assert len(json.loads(played.stdout)["circuits"]) == 24
+
+
+def test_a_wrong_password_is_one_sentence(house: Broker) -> None:
+    arguments = ["snapshot", HOST, "--serial", ROOT, "--transport", "mqtt", "--port", house.login_port]
+    done = span_trio(*arguments, SPAN_TRIO_PASSWORD="wrong")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "span-trio: the broker refuses the login: not authorised\n"
+    assert span_trio(*arguments, "--json", SPAN_TRIO_PASSWORD=house.PASSWORD).returncode == 0
+
+
+def test_nobody_there_is_one_sentence(tmp_path: Path) -> None:
+    gone = Broker(tmp_path)  # never started
+    done = span_trio("snapshot", *plain(gone))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("span-trio: ")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,284 @@
+"""A program that uses everything public, as its author's type checkers see it. Never run."""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, assert_type
+
+import trio
+
+from span_trio import (
+    AdoptedDevice,
+    AdoptedProperty,
+    Change,
+    CommunicationState,
+    DominantPowerSource,
+    DoorState,
+    DsmState,
+    EvseStatus,
+    ExtensionProperty,
+    ForecastConfidence,
+    GridState,
+    HomieSchema,
+    LimitEnablement,
+    LockState,
+    MidGridState,
+    PanelOptions,
+    PanelStatistics,
+    PhaseDistribution,
+    RelativePosition,
+    RelayRequester,
+    RelayState,
+    RunConfig,
+    ShedPriority,
+    SpanBatterySnapshot,
+    SpanCircuitSnapshot,
+    SpanCredentials,
+    SpanEvseSnapshot,
+    SpanMidSnapshot,
+    SpanPanel,
+    SpanPanelAPIError,
+    SpanPanelAuthError,
+    SpanPanelClosedError,
+    SpanPanelConnectionError,
+    SpanPanelError,
+    SpanPanelInternalError,
+    SpanPanelServerError,
+    SpanPanelSnapshot,
+    SpanPanelStaleDataError,
+    SpanPanelTimeoutError,
+    SpanPanelValidationError,
+    SpanPcsSnapshot,
+    SpanPVSnapshot,
+    VendorCloud,
+    are_tabs_opposite_phase,
+    download_ca_cert,
+    fetch_snapshot,
+    get_homie_schema,
+    get_phase_distribution,
+    get_tab_phase,
+    open_span_panel,
+    suggest_balanced_pairing,
+    validate_solar_tabs,
+)
+from span_trio.broadcast import LatestReader
+from span_trio.frozenmap import FrozenMap
+from span_trio.homie import Instant
+
+# --- opening ---
+
+
+def settings() -> tuple[SpanCredentials, PanelOptions]:
+    credentials = SpanCredentials(
+        serial_number="nt-2143-c1akc",
+        broker_username=None,
+        broker_password="secret",
+        ca_pem="-----BEGIN CERTIFICATE-----",
+        access_token=None,
+        passphrase=None,
+    )
+    assert_type(credentials.serial_number, str | None)
+    assert_type(credentials.broker_password, str | None)
+    assert_type(credentials.login, tuple[str | None, str | None])
+    assert_type(credentials.to_json(), str)
+    assert_type(SpanCredentials.from_json("{}"), SpanCredentials)
+    options = PanelOptions(
+        transport="mqtt",
+        mqtt_port=1883,
+        mqtts_port=8883,
+        http_port=80,
+        https_port=443,
+        ca_sha256=None,
+        domain="ebus",
+        schema=HomieSchema(),
+        fetch_schema=False,
+        snapshot_interval=0.5,
+        ready_timeout=10,
+        keepalive=8,
+        max_packet=2**20,
+    )
+    assert_type(options.transport, Literal["mqtts", "mqtt"])
+    assert_type(options.snapshot_interval, float)
+    assert_type(options.keepalive, int)
+    assert_type(options.ca_sha256, str | None)
+    return credentials, options
+
+
+def wrong_settings() -> None:
+    PanelOptions(transport="ws")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PanelOptions("mqtt")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    PanelOptions(snapshot_interval="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PanelOptions().domain = "home"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    SpanCredentials(serial_number=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_span_panel("host", SpanCredentials())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def tunnel(host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
+    assert_type(tls, ssl.SSLContext | None)
+    return await trio.open_tcp_stream(host, port)
+
+
+async def use() -> None:
+    credentials, options = settings()
+    opening = open_span_panel("192.168.1.100", credentials=credentials, options=options, dialer=tunnel)
+    managed: AbstractAsyncContextManager[SpanPanel] = opening
+    async with managed as panel:
+        assert_type(panel, SpanPanel)
+        assert_type(panel.host, str)
+        assert_type(panel.serial_number, str)
+        assert_type(panel.snapshot, SpanPanelSnapshot)
+        assert_type(panel.live, bool)
+        assert_type(panel.live_since, Instant | None)
+        assert_type(await panel.ping(), float)
+        assert_type(panel.snapshot_interval, float)
+        panel.snapshot_interval = 2
+        panel.live = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+        counters(panel.statistics())
+        reader = panel.snapshots()
+        assert_type(reader, LatestReader[SpanPanelSnapshot])
+        assert_type(reader.skipped, int)
+        async for snapshot in reader:
+            assert_type(snapshot, SpanPanelSnapshot)
+            look(snapshot)
+            break
+    async with open_span_panel("192.168.1.100") as panel:
+        assert_type(panel, SpanPanel)
+    assert_type(await fetch_snapshot("192.168.1.100"), SpanPanelSnapshot)
+    await fetch_snapshot("192.168.1.100", credentials=credentials, options=options, dialer=tunnel)
+
+
+def counters(statistics: PanelStatistics) -> None:
+    assert_type(statistics.messages, int)
+    assert_type(statistics.bytes_received, int)
+    assert_type(statistics.bytes_sent, int)
+    assert_type(statistics.dropped, Mapping[str, int])
+    assert_type(statistics.snapshots, int)
+    assert_type(statistics.epochs, int)
+    assert_type(statistics.replays_assumed, int)
+    assert_type(statistics.devices, int)
+    assert_type(statistics.topics, int)
+    assert_type(statistics.last_message_age, float | None)
+
+
+async def rest(context: ssl.SSLContext) -> None:
+    assert_type(await download_ca_cert("192.168.1.100", port=80), str)
+    schema = await get_homie_schema("192.168.1.100", port=443, tls=context)
+    assert_type(schema, HomieSchema)
+    assert_type(schema.panel_size, int | None)
+    assert_type(schema.firmware_version, str | None)
+    assert_type(HomieSchema.from_json({}), HomieSchema)
+
+
+# --- what can go wrong ---
+
+
+async def careful() -> SpanPanelSnapshot | None:
+    await trio.lowlevel.checkpoint()
+    try:
+        return await fetch_snapshot("192.168.1.100")
+    except SpanPanelAuthError:
+        return None
+    except SpanPanelTimeoutError as error:
+        assert_type(error.missing, tuple[str, ...])
+    except SpanPanelStaleDataError as error:
+        assert_type(error.reason, str)
+    except SpanPanelServerError as error:
+        assert_type(error.status, int | None)
+    except SpanPanelAPIError as error:
+        assert_type(error.endpoint, str)
+    except (SpanPanelConnectionError, SpanPanelClosedError, SpanPanelInternalError) as error:
+        base: SpanPanelError = error
+        raise base from None
+    except SpanPanelValidationError as error:
+        meant: ValueError = error
+        raise meant from None
+    return None
+
+
+# --- what a snapshot holds ---
+
+
+def look(snapshot: SpanPanelSnapshot) -> None:
+    assert_type(snapshot.serial_number, str)
+    assert_type(snapshot.firmware_version, str | None)
+    assert_type(snapshot.main_relay_state, RelayState | str)
+    assert_type(snapshot.door_state, DoorState | str)
+    assert_type(snapshot.vendor_cloud, VendorCloud | str | None)
+    assert_type(snapshot.dominant_power_source, DominantPowerSource | str | None)
+    assert_type(snapshot.grid_state, GridState | str | None)
+    assert_type(snapshot.dsm_state, DsmState | str)
+    assert_type(snapshot.current_run_config, RunConfig | str)
+    assert_type(snapshot.instant_grid_power_w, float | None)
+    assert_type(snapshot.panel_size, int | None)
+    assert_type(snapshot.unmapped_tabs, tuple[int, ...])
+    assert_type(snapshot.circuits, FrozenMap[str, SpanCircuitSnapshot])
+    assert_type(snapshot.battery, SpanBatterySnapshot | None)
+    assert_type(snapshot.pv, SpanPVSnapshot | None)
+    assert_type(snapshot.pv_inverters, FrozenMap[str, SpanPVSnapshot])
+    assert_type(snapshot.evse, FrozenMap[str, SpanEvseSnapshot])
+    assert_type(snapshot.pcs, SpanPcsSnapshot | None)
+    assert_type(snapshot.mid, SpanMidSnapshot | None)
+    assert_type(snapshot.shed_forecast_confidence, ForecastConfidence | str | None)
+    assert_type(snapshot.adopted_devices, tuple[AdoptedDevice, ...])
+    assert_type(snapshot.extension_properties, tuple[ExtensionProperty, ...])
+    assert_type(snapshot.pending_devices, tuple[str, ...])
+    assert_type(snapshot.seq, int)
+    assert_type(snapshot.epoch, int)
+    assert_type(snapshot.received_at, Instant)
+    assert_type(snapshot.received_at.wall, float)
+    assert_type(snapshot.to_dict(), dict[str, Any])
+    assert_type(SpanPanelSnapshot.from_dict({}), SpanPanelSnapshot)
+    assert_type(snapshot.unmapped_circuits(), FrozenMap[str, SpanCircuitSnapshot])
+    snapshot.serial_number = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    for circuit_id, circuit in snapshot.circuits.items():
+        assert_type(circuit_id, str)
+        parts(circuit)
+
+
+def parts(circuit: SpanCircuitSnapshot) -> None:
+    assert_type(circuit.relay_state, RelayState | str)
+    assert_type(circuit.relay_requester, RelayRequester | str)
+    assert_type(circuit.priority, ShedPriority | str)
+    assert_type(circuit.instant_power_w, float | None)
+    assert_type(circuit.tabs, tuple[int, ...])
+    assert_type(circuit.device_type, Literal["circuit", "pv", "evse"])
+    assert_type(circuit.relative_position, RelativePosition | str | None)
+    assert_type(RelayState.of(circuit.relay_state), RelayState)
+    wire_text: str = RelayState.CLOSED
+    assert_type(circuit.relay_state == wire_text, bool)
+
+
+def devices(
+    battery: SpanBatterySnapshot, charger: SpanEvseSnapshot, mid: SpanMidSnapshot, pcs: SpanPcsSnapshot
+) -> None:
+    assert_type(battery.communication_state, CommunicationState | str | None)
+    assert_type(battery.soc_percentage, float | None)
+    assert_type(charger.status, EvseStatus | str)
+    assert_type(charger.lock_state, LockState | str)
+    assert_type(mid.grid_state, MidGridState | str | None)
+    assert_type(pcs.feed_import_limit_enablement, LimitEnablement | str | None)
+
+
+def strangers(device: AdoptedDevice, extension: ExtensionProperty) -> None:
+    assert_type(device.properties, tuple[AdoptedProperty, ...])
+    assert_type(extension.value, str | None)
+
+
+def compare(new: SpanPanelSnapshot, old: SpanPanelSnapshot) -> None:
+    changes = new.changes(old)
+    assert_type(changes, Iterator[Change])
+    for change in changes:
+        assert_type(change.path, tuple[str, ...])
+    for path, _, _ in new.changes(old):
+        assert_type(".".join(path), str)
+
+
+# --- phases ---
+
+
+def phases(tabs: list[int]) -> None:
+    assert_type(are_tabs_opposite_phase(1, 3), bool)
+    assert_type(get_tab_phase(1), Literal["L1", "L2"])
+    assert_type(get_phase_distribution(tabs), PhaseDistribution)
+    assert_type(suggest_balanced_pairing(tabs), list[tuple[int, int]])
+    assert_type(validate_solar_tabs(1, 3), tuple[bool, str])
