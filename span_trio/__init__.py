@@ -40,7 +40,7 @@ from .errors import (
 )
 from .options import PanelOptions
 from .panel import PanelStatistics, SpanPanel, fetch_snapshot, open_span_panel
-from .rest import download_ca_cert, get_homie_schema
+from .rest import V2AuthResponse, V2StatusInfo, download_ca_cert, get_homie_schema, get_v2_status, register_v2
 from .snapshot import (
     AdoptedDevice,
     AdoptedProperty,
@@ -63,6 +63,7 @@ from .span import (
     suggest_balanced_pairing,
     validate_solar_tabs,
 )
+from .store import load_credentials, save_credentials
 
 __all__ = [
     "AdoptedDevice",
@@ -107,6 +108,8 @@ __all__ = [
     "SpanPanelTimeoutError",
     "SpanPanelValidationError",
     "SpanPcsSnapshot",
+    "V2AuthResponse",
+    "V2StatusInfo",
     "VendorCloud",
     "are_tabs_opposite_phase",
     "download_ca_cert",
@@ -114,7 +117,11 @@ __all__ = [
     "get_homie_schema",
     "get_phase_distribution",
     "get_tab_phase",
+    "get_v2_status",
+    "load_credentials",
     "open_span_panel",
+    "register_v2",
+    "save_credentials",
     "suggest_balanced_pairing",
     "validate_solar_tabs",
 ]

@@ -23,11 +23,11 @@ class LatestCell(Generic[T]):
     def __init__(self) -> None:
         self.value: T | None = None
         """The current value, if there is one."""
-        self.version = 0
+        self.version: int = 0
         """How many values were published."""
         self.error: Callable[[], Exception] | None = None
         """What readers raise once the cell is closed."""
-        self.news = trio.Event()
+        self.news: trio.Event = trio.Event()
         """Set, and replaced, at each change that a waiting reader must see."""
 
     def publish(self, value: T) -> None:
@@ -63,7 +63,7 @@ class LatestReader(Generic[T]):
     """
 
     def __init__(self, cell: LatestCell[T]) -> None:
-        self.skipped = 0
+        self.skipped: int = 0
         """How many values were published and replaced before this reader asked."""
         self._cell = cell
         self._seen: int | None = None

@@ -24,6 +24,15 @@ def _check_serial(_: Any, attribute: attrs.Attribute[Any], value: object) -> Non
         raise SpanPanelValidationError(f"{attribute.name} must be of a-z, 0-9 and -, as the panel writes it")
 
 
+def _check_port(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not (type(value) is int and 0 < value < 65_536):
+        raise SpanPanelValidationError(f"{attribute.name} must be a port number")
+
+
+def _port() -> Any:
+    return attrs.field(default=None, validator=_check_port)
+
+
 def _secret() -> Any:
     return attrs.field(default=None, repr=False, validator=_check_text)
 
@@ -39,6 +48,7 @@ class SpanCredentials:
         ca_pem: the panel's CA certificate; ``None`` if it shall be fetched, and trusted, on first use.
         access_token: of the REST API.
         passphrase: of the panel; registers further clients.
+        mqtts_port: of the broker, as the panel told it; likewise ``ws_port`` and ``wss_port``.
 
     Raises:
         SpanPanelValidationError: a value cannot be meant; names the field.
@@ -50,6 +60,9 @@ class SpanCredentials:
     ca_pem: str | None = _secret()
     access_token: str | None = _secret()
     passphrase: str | None = _secret()
+    mqtts_port: int | None = _port()
+    ws_port: int | None = _port()
+    wss_port: int | None = _port()
 
     @property
     def login(self) -> tuple[str | None, str | None]:

@@ -10,7 +10,7 @@
      +-- SpanPanelAPIError             the REST API answered something it should not have
      |    +-- SpanPanelServerError     ... because it is down or still starting: worth a retry
      +-- SpanPanelStaleDataError       there is no current data; names the reason
-     +-- SpanPanelClosedError          used after its ``async with`` block had ended
+     +-- SpanPanelClosedError          used after its async with block had ended
      +-- SpanPanelInternalError        a bug in span_trio: please report it
 
 No message, attribute or cause of these carries a secret. Cancellation is never turned into one of them.

@@ -54,7 +54,8 @@ class PanelOptions:
         default="mqtts", validator=_check(lambda value: value in ("mqtts", "mqtt"), "'mqtts' or 'mqtt'")
     )
     """MQTT over TLS, as a panel offers it, or plain, for a broker of your own."""
-    mqtts_port: int = attrs.field(default=8883, validator=_port)
+    mqtts_port: int | None = attrs.field(default=None, validator=attrs.validators.optional(_port))
+    """``None``: as the panel told when it was registered with, else 8883."""
     mqtt_port: int = attrs.field(default=1883, validator=_port)
     http_port: int = attrs.field(default=80, validator=_port)
     """Of the REST API, for what needs no secret: the CA certificate."""

@@ -11,8 +11,7 @@ The rules of this room:
 from __future__ import annotations
 
 import contextlib
-import logging
-import ssl
+import os
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Final
 
@@ -22,22 +21,16 @@ import trio
 from .accumulate import PanelAccumulator
 from .broadcast import LatestReader
 from .credentials import SpanCredentials
-from .errors import (
-    SpanPanelClosedError,
-    SpanPanelConnectionError,
-    SpanPanelTimeoutError,
-)
+from .errors import SpanPanelClosedError, SpanPanelConnectionError, SpanPanelTimeoutError
 from .homie import Instant
-from .link import Dialer, connect, find_serial, fingerprint, tls_context
+from .link import Dialer, connect, find_serial
+from .onboard import find_credentials, trust
 from .options import PanelOptions
-from .rest import download_ca_cert
 from .service import PanelService
 from .snapshot import SpanPanelSnapshot
 from .tracker import PanelTracker
 
-__all__ = ["PanelStatistics", "SpanPanel", "fetch_snapshot", "open_span_panel", "trust"]
-
-_log = logging.getLogger("span_trio.panel")
+__all__ = ["PanelStatistics", "SpanPanel", "fetch_snapshot", "open_span_panel"]
 
 
 @attrs.frozen
@@ -174,6 +167,8 @@ async def open_span_panel(
     host: str,
     *,
     credentials: SpanCredentials | None = None,
+    store: str | os.PathLike[str] | None = None,
+    passphrase: str | None = None,
     options: PanelOptions | None = None,
     dialer: Dialer | None = None,
 ) -> AsyncGenerator[SpanPanel, None]:
@@ -184,24 +179,30 @@ async def open_span_panel(
         credentials: who it is, how to log in, whom to trust. Without a serial number the broker is asked, and must
             carry one panel only. Without a CA, the panel's is fetched over HTTP and trusted (see also
             `PanelOptions.ca_sha256`).
+        store: a file that holds credentials, read when none are given. Where there is none yet, ``passphrase``
+            registers with the panel and the result is stored, before it is used: with mode 0600, written as a whole.
+        passphrase: the panel's (in SPAN's app). Without a store every start adds an entry to the panel's list of
+            clients, which is warned of.
         options: everything else.
         dialer: how to get a stream to the broker, in place of TCP and TLS: a tunnel, or a panel in memory.
 
     Raises:
-        SpanPanelAuthError: the broker refuses the credentials, or the subscription.
+        SpanPanelAuthError: the panel refuses the passphrase, or its broker the credentials or the subscription.
         SpanPanelConnectionError: no connection; or, later, the link was lost. The message says how.
         SpanPanelTimeoutError: no complete snapshot within ``ready_timeout``; names what is missing.
         SpanPanelValidationError: host, credentials or options cannot be meant.
-        SpanPanelAPIError: the panel does not hand out its CA.
+        SpanPanelAPIError: the panel does not hand out its CA, or registers nobody.
         SpanPanelInternalError: a bug in span_trio.
 
     An exception of the block itself comes out unchanged. When the panel fails the block is cancelled. When somebody
     cancels from outside, the panel closes after the block's ``finally``. Closing takes ``close_grace`` at most.
     """
     options = PanelOptions() if options is None else options
-    credentials = SpanCredentials() if credentials is None else credentials
     deadline = trio.current_time() + options.ready_timeout
     with _in_time(deadline, host, lambda: ("a connection",)):
+        credentials = await find_credentials(
+            host, credentials=credentials, store=store, passphrase=passphrase, options=options
+        )
         tls = await trust(host, credentials, options)
         serial = credentials.serial_number
         if serial is None:
@@ -222,7 +223,7 @@ async def open_span_panel(
                     with trio.CancelScope(deadline=deadline):  # worth waiting for, and no reason to fail
                         await service.wait_size()
                     yield SpanPanel(host, serial, options, service)
-            except BaseException as error:  # noqa: BLE001 - raised below, around the nursery
+            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, around the nursery
                 body_error = error
             finally:
                 service.close()
@@ -245,25 +246,12 @@ def _in_time(deadline: float, host: str, missing: Callable[[], tuple[str, ...]])
         raise SpanPanelTimeoutError(message, what) from None
 
 
-async def trust(host: str, credentials: SpanCredentials, options: PanelOptions) -> ssl.SSLContext | None:
-    """The TLS context for this panel; ``None`` for a plain transport."""
-    if options.transport == "mqtt":
-        return None
-    ca_pem = credentials.ca_pem
-    if ca_pem is None:
-        ca_pem = await download_ca_cert(host, port=options.http_port)
-        _log.warning("trusting the CA that %s hands out, SHA-256 %s", host, fingerprint(ca_pem))
-    expected = (options.ca_sha256 or "").replace(":", "").lower()
-    if expected and fingerprint(ca_pem) != expected:
-        found = fingerprint(ca_pem)
-        raise SpanPanelConnectionError(f"the CA of {host} has SHA-256 {found}, expected {expected}")
-    return tls_context(ca_pem)
-
-
 async def fetch_snapshot(
     host: str,
     *,
     credentials: SpanCredentials | None = None,
+    store: str | os.PathLike[str] | None = None,
+    passphrase: str | None = None,
     options: PanelOptions | None = None,
     dialer: Dialer | None = None,
 ) -> SpanPanelSnapshot:
@@ -271,5 +259,7 @@ async def fetch_snapshot(
 
     Arguments and errors as of `open_span_panel`.
     """
-    async with open_span_panel(host, credentials=credentials, options=options, dialer=dialer) as panel:
+    async with open_span_panel(
+        host, credentials=credentials, store=store, passphrase=passphrase, options=options, dialer=dialer
+    ) as panel:
         return panel.snapshot

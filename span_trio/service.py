@@ -43,7 +43,7 @@ class PanelService:
         """Around the body: cancelled when the background fails."""
         self.failure: BaseException | None = None
         """Why the body was cancelled."""
-        self.closed = False
+        self.closed: bool = False
         self.link: Link | None = None
         self._host = host
         self._options = options

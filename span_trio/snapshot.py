@@ -40,7 +40,6 @@ from .enums import (
     RunConfig,
     ShedPriority,
     VendorCloud,
-    WireEnum,
 )
 from .frozenmap import FrozenMap
 from .homie import Instant

@@ -38,11 +38,11 @@ class PanelTracker:
             patience=options.child_patience,
         )
         self.throttle: Final = Throttle(options.snapshot_interval)
-        self.messages = 0
+        self.messages: int = 0
         """How many were received."""
-        self.heard_at = Instant(0.0, 0.0)
+        self.heard_at: Instant = Instant(0.0, 0.0)
         """When the newest message came."""
-        self.built = 0
+        self.built: int = 0
         """How many different snapshots were built; the ``seq`` of the newest."""
         self._schema = options.schema
         self._builder = FlatBuilder(serial_number, self._schema)

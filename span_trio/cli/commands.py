@@ -35,6 +35,8 @@ from ..recording import Played, find_panel, play, read_recording
 from ..snapshot import SpanPanelSnapshot
 from ..span import HomieSchema
 from .connection import Panel, panel_options
+from .demo import demo, simulate
+from .live import show
 from .record import record_session
 from .text import one_line, printable
 
@@ -126,19 +128,14 @@ async def _snapshot(panel: Panel, as_json: bool) -> None:
 @click.option("--snapshots", "count", type=click.IntRange(1), help="Leave after so many.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, one JSON object a line.")
 def watch(panel: Panel, interval: float, count: int | None, as_json: bool) -> None:
-    """Print a line for every snapshot of the panel at HOST."""
+    """Watch the panel at HOST: a dashboard on a terminal, a line for each snapshot elsewhere."""
     options = attrs.evolve(panel.options, snapshot_interval=interval)
     _run(_watch, attrs.evolve(panel, options=options), count, as_json)
 
 
 async def _watch(panel: Panel, count: int | None, as_json: bool) -> None:
     async with open_span_panel(panel.host, credentials=panel.credentials, options=panel.options) as opened:
-        seen = 0
-        async for taken in opened.snapshots():
-            _print_snapshot(taken, dt.datetime.fromtimestamp(taken.received_at.wall).astimezone(), as_json=as_json)
-            seen += 1
-            if seen == count:
-                break
+        await show(opened, _out, count=count, as_json=as_json)
 
 
 @cli.command()
@@ -210,3 +207,7 @@ def _print_snapshot(taken: SpanPanelSnapshot, when: dt.datetime | str, *, as_jso
         click.echo(json.dumps(taken.to_dict()))
     else:
         _out.print(one_line(taken, when))
+
+
+cli.add_command(demo)
+cli.add_command(simulate)

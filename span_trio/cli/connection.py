@@ -98,7 +98,8 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
             else os.environ.get(PASSWORD_VARIABLE) or None,
             "ca_pem": _read(ca) if ca else None,
         }
-        credentials = attrs.evolve(stored, **{name: value for name, value in given.items() if value is not None})
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        credentials = attrs.evolve(stored, **changed)
         ports: dict[str, Any] = {} if port is None else {f"{transport}_port": port}
         options = PanelOptions(
             transport=transport,

@@ -13,7 +13,7 @@ from ..accumulate import now
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError, SpanPanelError
 from ..homie import Accumulator, Instant, Message
 from ..link import Link, LinkEvent, LinkLost, Oversize, ReplayEnd, connect, find_serial
-from ..panel import trust
+from ..onboard import trust
 from ..recording import Recorded, Redactor, record_line
 from .connection import Panel
 

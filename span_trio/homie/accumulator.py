@@ -89,8 +89,8 @@ class Accumulator:
         self.first_patience: Final = first_patience
         self.patience: Final = patience
         self.fallback = fallback
-        self.epoch = 0
-        self.forest = self._new_forest()
+        self.epoch: int = 0
+        self.forest: Forest = self._new_forest()
         self.obstacle: Obstacle | None = Obstacle(ObstacleKind.LINK, "not connected yet")
         """Why the tree is not live now; ``None`` while it is."""
         self._link: Obstacle | None = self.obstacle

@@ -114,10 +114,10 @@ class Slot(abc.ABC):
     __slots__ = ("device", "ledger", "name", "raw")
 
     def __init__(self, ledger: Ledger, device: Device, topic: Topic) -> None:
-        self.ledger = ledger
-        self.device = device
-        self.name = topic.name
-        self.raw = b""
+        self.ledger: Ledger = ledger
+        self.device: Device = device
+        self.name: str = topic.name
+        self.raw: bytes = b""
 
     def put(self, payload: bytes, retain: bool, wall: float) -> Effect:
         """Take a payload, empty for a deletion, that came at ``wall`` (Unix s)."""
@@ -203,19 +203,19 @@ class PropertySlot(Slot):
 
     def __init__(self, ledger: Ledger, device: Device, topic: Topic) -> None:
         super().__init__(ledger, device, topic)
-        self.is_target = topic.kind is TopicKind.TARGET
+        self.is_target: bool = topic.kind is TopicKind.TARGET
         node = device.nodes.get(topic.node)
         if node is None:
             node = device.nodes[topic.node] = Node(topic.node, device)
-        self.node = node
-        self.shown = node.targets if self.is_target else node.values
+        self.node: Node = node
+        self.shown: dict[str, Value] = node.targets if self.is_target else node.values
         self._declare()
 
     def _declare(self) -> None:
         declaration = self.ledger.declare(self.node, self.name)
         if declaration is not None and not declaration.retained:
             declaration = None  # an event: never state
-        self.declaration = declaration
+        self.declaration: PropertyDescription | None = declaration
         datatype = None if declaration is None else declaration.datatype
         self.decode: Callable[[bytes], Value] = DECODERS[datatype or Datatype.STRING]
 

@@ -50,7 +50,7 @@ class SubscriptionPlan:
 
     def __init__(self, domain: str) -> None:
         self.domain: Final = domain
-        self.assumed = 0
+        self.assumed: int = 0
         """How many requests were taken as complete because the broker was quiet."""
         self._wanted: deque[str] = deque()
         self._steps: deque[_Step] = deque()

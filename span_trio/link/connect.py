@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import ssl
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -23,6 +24,9 @@ from .dial import Dialer, dial
 from .session import Link, LinkEvent, LinkLost, ReplayEnd
 
 __all__ = ["connect", "find_serial"]
+
+
+_MQTTS_PORT: Final = 8883
 
 
 async def connect(
@@ -48,7 +52,8 @@ async def connect(
         keepalive=options.keepalive,
         max_packet=options.max_packet,
     )
-    port = options.mqtt_port if tls is None else options.mqtts_port
+    tls_port = options.mqtts_port or credentials.mqtts_port or _MQTTS_PORT
+    port = options.mqtt_port if tls is None else tls_port
     with trio.move_on_after(options.connect_timeout):
         stream = await (dialer or partial(dial, step_timeout=options.step_timeout))(host, port, tls)
         return await Link.start(

@@ -11,7 +11,8 @@ The rules of this room:
   we did not read (a suspended machine, a full channel) is not counted: before we give anything up we look once more.
 * The replay barrier of a subscription is the PINGRESP behind its SUBACK: a broker answers in order, so that answer
   comes after the whole replay. Pings that were sent while it is outstanding must be answered too, so that a dropped
-  PINGRESP is never mistaken. If there is none, and no retained message for `QUIET`, the barrier has failed.
+  PINGRESP is never mistaken. If there is none, and no retained message for `QUIET`, the barrier has failed. So it has
+  behind a replay of `REPLAY_LIMIT` messages: mosquitto drops what it cannot queue, and may queue PINGRESP again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ __all__ = ["Link", "LinkEvent", "LinkLost", "Oversize", "ReplayEnd"]
 
 QUIET: Final = 2.0
 """Seconds without a retained message after which a replay is over, or stuck."""
+
+REPLAY_LIMIT: Final = 1000
+"""Retained messages that mosquitto queues for a client; of a longer replay, some may be missing."""
 
 _READ_SIZE: Final = 65_536
 _LAST_LOOK: Final = 0.1
@@ -73,6 +77,7 @@ class _Barrier:
     pongs: int = 0  # PINGRESPs received since the SUBACK
     answered: trio.Event = attrs.field(factory=trio.Event)  # by the SUBACK
     heard_at: float = 0.0  # when the SUBACK, or the newest retained message, came
+    retained: int = 0  # messages of the replay so far
     done: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -80,8 +85,8 @@ class Link:
     """One MQTT session. Made by `start`; to be run once."""
 
     def __init__(self, stream: trio.abc.Stream, codec: Codec, *, keepalive: float, close_grace: float) -> None:
-        self.bytes_received = 0
-        self.bytes_sent = 0
+        self.bytes_received: int = 0
+        self.bytes_sent: int = 0
         self._stream = stream
         self._codec = codec
         self._keepalive = keepalive
@@ -221,8 +226,8 @@ class Link:
         for event in events:
             match event:
                 case Messages(batch=batch):
-                    if self._barrier is not None and any(message.retain for message in batch):
-                        self._barrier.heard_at = trio.current_time()
+                    if self._barrier is not None:
+                        self._count(self._barrier, batch)
                     items.append(batch)
                 case Pong():
                     items += self._pong()
@@ -284,7 +289,15 @@ class Link:
         if barrier is None or not barrier.answered.is_set():
             return []
         barrier.pongs += 1
-        return self._end_replay(barrier, ReplayEnd(passed=True)) if barrier.pongs >= barrier.pings else []
+        if barrier.pongs < barrier.pings:
+            return []
+        return self._end_replay(barrier, ReplayEnd(passed=barrier.retained < REPLAY_LIMIT))
+
+    def _count(self, barrier: _Barrier, batch: list[Message]) -> None:
+        retained = sum(message.retain for message in batch)
+        if retained:
+            barrier.retained += retained
+            barrier.heard_at = trio.current_time()
 
     def _end_replay(self, barrier: _Barrier, end: ReplayEnd) -> list[LinkEvent]:
         self._barrier = None

@@ -94,9 +94,9 @@ class Codec:
         keepalive: int = 8,
         max_packet: int = MAX_PACKET,
     ) -> None:
-        self.packets = 0
+        self.packets: int = 0
         """Whole packets received."""
-        self.dropped = 0
+        self.dropped: int = 0
         """Messages dropped because their topic was no text."""
         self._framer = Framer(max_packet)
         self._events: list[Event] = []

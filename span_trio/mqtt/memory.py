@@ -22,8 +22,8 @@ class MemorySocket:
     """What paho calls a socket (its `SocketLike`): ``incoming`` is for it to read, ``outgoing`` is what it wrote."""
 
     def __init__(self) -> None:
-        self.incoming = bytearray()
-        self.outgoing = bytearray()
+        self.incoming: bytearray = bytearray()
+        self.outgoing: bytearray = bytearray()
 
     def recv(self, buffer_size: int) -> bytes:
         """Some of ``incoming``; `BlockingIOError` when there is none, as of any socket that does not block."""
@@ -60,7 +60,7 @@ class MemoryClient(paho.Client):
             protocol=MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
         )
-        self.memory = MemorySocket()
+        self.memory: MemorySocket = MemorySocket()
         self.on_socket_register_write = _leave_it_to_us
 
     def _create_socket(self) -> MemorySocket:  # the one private hook of paho's that we need

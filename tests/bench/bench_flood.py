@@ -25,7 +25,7 @@ TOPICS = sorted(message.topic for _, message in replayed() if message.topic.ends
 
 def publisher(broker: Broker) -> list[str]:
     """The command that publishes the flood."""
-    script = HERE.parent / "integration" / "flood.py"
+    script = HERE / "publisher.py"
     return [sys.executable, str(script), str(broker.port), str(COUNT), *TOPICS]
 
 

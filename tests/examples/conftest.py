@@ -9,7 +9,7 @@ import trustme
 
 from span_trio import SpanCredentials
 from span_trio.recording import record_line
-from tests.examples.house import HOST, PANELS, House, recording
+from tests.examples.house import HOST, PANELS, STORES, House, recording
 
 
 @pytest.fixture
@@ -17,14 +17,17 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """A house in place of the network, and a user's files: credentials and a recording."""
     house = House(trustme.CA())
     monkeypatch.setattr(importlib.import_module("span_trio.link.connect"), "dial", house.dial)
-    monkeypatch.setattr("span_trio.panel.download_ca_cert", house.download_ca_cert)
+    for place in ("span_trio", "span_trio.onboard"):
+        monkeypatch.setattr(f"{place}.download_ca_cert", house.download_ca_cert)
+        monkeypatch.setattr(f"{place}.register_v2", house.register_v2)
+    monkeypatch.setattr("span_trio.onboard.load_credentials", house.load_credentials)
     monkeypatch.setattr("span_trio.service.get_homie_schema", house.get_homie_schema)
     monkeypatch.setattr(trio, "run", house.run)
 
     (tmp_path / "ca.pem").write_text(house.ca_pem, encoding="utf-8")
-    for name, serial_number in zip(("house", "barn"), PANELS.values(), strict=True):
-        credentials = SpanCredentials(serial_number=serial_number, broker_password="secret", ca_pem=house.ca_pem)
-        (tmp_path / f"{name}.json").write_text(credentials.to_json(), encoding="utf-8")
+    for name, host in STORES.items():
+        credentials = SpanCredentials(serial_number=PANELS[host], broker_password="secret", ca_pem=house.ca_pem)
+        (tmp_path / name).write_text(credentials.to_json(), encoding="utf-8")
     lines = [record_line(recorded) + "\n" for recorded in recording(PANELS[HOST])]
     (tmp_path / "session.jsonl").write_text("".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -22,15 +22,17 @@ import trio
 import trustme
 from trio.testing import MockClock
 
-from span_trio import HomieSchema
+from span_trio import HomieSchema, SpanCredentials, V2AuthResponse
 from span_trio.recording import Recorded, read_recording
-from tests.unit.link.broker import Broker
+from tests.unit.link.broker import Broker, Connection
 
-__all__ = ["HOST", "PANELS", "House", "recording"]
+__all__ = ["HOST", "PANELS", "STORES", "House", "recording"]
 
 HOST: Final = "192.168.1.100"
 PANELS: Final = {HOST: "nt-2143-c1akc", "192.168.1.101": "nt-2143-d2blc"}
 """Address -> serial number. At every other address is the first of them."""
+STORES: Final = {"span.json": HOST, "house.json": HOST, "barn.json": "192.168.1.101"}
+"""The files that a first start has left, and whose they are."""
 LONGEST: Final = 70.0
 """Seconds that an example may run."""
 CAPTURES: Final = Path(__file__).parents[1] / "captures"
@@ -76,8 +78,8 @@ class House:
     ca: trustme.CA
     real_threads: bool = False
     """Whether the example starts threads."""
-    hangs_up_at: float | None = None
-    """When, in seconds, every broker hangs up."""
+    hangs_up_after: float | None = None
+    """How many seconds after the first subscription all brokers hang up."""
     says: list[tuple[float, str, str]] = attrs.field(factory=list[tuple[float, str, str]])
     """What else the first panel publishes: when, in seconds, on which path below it, and what."""
     tunnel: int | None = None
@@ -95,6 +97,31 @@ class House:
         await trio.lowlevel.checkpoint()
         return self.ca_pem
 
+    async def register_v2(
+        self, host: str, name: str, passphrase: str | None = None, *, port: int = 443, tls: ssl.SSLContext | None
+    ) -> V2AuthResponse:
+        """In place of `span_trio.register_v2`."""
+        await trio.lowlevel.checkpoint()
+        serial_number = PANELS[host]
+        return V2AuthResponse(
+            serial_number=serial_number,
+            hostname=f"span-{serial_number}.local",
+            issued_at_ms=0,
+            broker_username=serial_number,
+            broker_host=host,
+            mqtts_port=8883,
+            ws_port=9001,
+            wss_port=9002,
+            access_token=name,
+            broker_password="secret",
+            passphrase=passphrase,
+        )
+
+    async def load_credentials(self, path: str) -> SpanCredentials | None:
+        """In place of `span_trio.load_credentials`, which reads in a thread: the virtual clock would run away."""
+        await trio.lowlevel.checkpoint()
+        return SpanCredentials.from_json(Path(path).read_text(encoding="utf-8"))  # noqa: ASYNC240 - on purpose
+
     async def get_homie_schema(self, host: str, *, port: int = 80, tls: ssl.SSLContext | None = None) -> HomieSchema:
         """In place of `span_trio.rest.get_homie_schema`."""
         await trio.lowlevel.checkpoint()
@@ -110,7 +137,7 @@ class House:
     def run(self, main: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
         """In place of `trio.run`: the panels are at work meanwhile."""
         if "clock" not in options and self.tunnel is None:
-            options["clock"] = MockClock(rate=20) if self.real_threads else MockClock(autojump_threshold=0)
+            options["clock"] = MockClock(rate=5) if self.real_threads else MockClock(autojump_threshold=0)
         return trio_run(partial(self._with_panels, main, *args), **options).unwrap()
 
     async def _with_panels(self, main: Callable[..., Awaitable[Any]], *args: Any) -> outcome.Outcome[Any]:
@@ -135,11 +162,15 @@ class House:
         self.panels[HOST].broker.publish(f"ebus/5/{PANELS[HOST]}/{path}", payload)
 
     async def _hang_up(self) -> None:
-        if self.hangs_up_at is not None:
-            await trio.sleep(self.hangs_up_at)
-            for panel in self.panels.values():
-                for connection in panel.broker.connections:
-                    connection.hang_up()
+        if self.hangs_up_after is not None:
+            while not any(connection.filters for connection in self._connections()):  # noqa: ASYNC110 - virtual time
+                await trio.sleep(0.1)
+            await trio.sleep(self.hangs_up_after)
+            for connection in self._connections():
+                connection.hang_up()
+
+    def _connections(self) -> list[Connection]:
+        return [connection for panel in self.panels.values() for connection in panel.broker.connections]
 
     @contextlib.asynccontextmanager
     async def _tunnel(self, nursery: trio.Nursery) -> AsyncGenerator[None, None]:

@@ -73,7 +73,7 @@ async def test_a_flood_is_absorbed_and_nothing_is_lost(own: Broker) -> None:
     assert statistics.messages == len(replayed()) + FLOOD
     assert statistics.dropped == {}
     assert statistics.epochs == 1
-    assert seen["fast"] > 10 * seen["slow"] > seen["dead"] == 1
+    assert seen["fast"] > seen["slow"] > seen["dead"] == 1
 
 
 # --- large replays ---

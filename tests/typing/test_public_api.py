@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Literal, assert_type
 
 import trio
@@ -50,6 +51,8 @@ from span_trio import (
     SpanPanelValidationError,
     SpanPcsSnapshot,
     SpanPVSnapshot,
+    V2AuthResponse,
+    V2StatusInfo,
     VendorCloud,
     are_tabs_opposite_phase,
     download_ca_cert,
@@ -57,7 +60,11 @@ from span_trio import (
     get_homie_schema,
     get_phase_distribution,
     get_tab_phase,
+    get_v2_status,
+    load_credentials,
     open_span_panel,
+    register_v2,
+    save_credentials,
     suggest_balanced_pairing,
     validate_solar_tabs,
 )
@@ -141,7 +148,7 @@ async def use() -> None:
             assert_type(snapshot, SpanPanelSnapshot)
             look(snapshot)
             break
-    async with open_span_panel("192.168.1.100") as panel:
+    async with open_span_panel("192.168.1.100", store=Path("span.json"), passphrase="secret") as panel:
         assert_type(panel, SpanPanel)
     assert_type(await fetch_snapshot("192.168.1.100"), SpanPanelSnapshot)
     await fetch_snapshot("192.168.1.100", credentials=credentials, options=options, dialer=tunnel)
@@ -167,6 +174,23 @@ async def rest(context: ssl.SSLContext) -> None:
     assert_type(schema.panel_size, int | None)
     assert_type(schema.firmware_version, str | None)
     assert_type(HomieSchema.from_json({}), HomieSchema)
+    status = await get_v2_status("192.168.1.100")
+    assert_type(status, V2StatusInfo)
+    assert_type(status.serial_number, str)
+    assert_type(status.proximity_proven, bool | None)
+
+
+async def register(context: ssl.SSLContext) -> None:
+    answer = await register_v2("192.168.1.100", "a-name", "secret", port=443, tls=context)
+    assert_type(answer, V2AuthResponse)
+    assert_type(answer.access_token, str)
+    assert_type(answer.broker_password, str | None)
+    credentials = answer.credentials(ca_pem="-----BEGIN CERTIFICATE-----")
+    assert_type(credentials, SpanCredentials)
+    assert_type(credentials.mqtts_port, int | None)
+    await save_credentials("span.json", credentials)
+    await save_credentials(Path("span.json"), credentials)
+    assert_type(await load_credentials("span.json"), SpanCredentials | None)
 
 
 # --- what can go wrong ---

@@ -68,8 +68,8 @@ def test_the_login(credentials: SpanCredentials, login: tuple[str | None, str | 
 
 
 @pytest.mark.parametrize("name", [field.name for field in attrs.fields(SpanCredentials)])
-@pytest.mark.parametrize("value", [5, b"bytes", ["list"], True, {}])
-def test_what_is_no_text_is_refused_by_name(name: str, value: Any) -> None:
+@pytest.mark.parametrize("value", [-5, 70_000, b"bytes", ["list"], True, {}])
+def test_what_is_neither_text_nor_port_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(SpanPanelValidationError, match=f"^{name} must be"):
         SpanCredentials(**{name: value})
     if not isinstance(value, bytes):

@@ -42,7 +42,8 @@ def test_what_can_be_meant_is_taken_as_it_is(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *cases(PORTS, [0, -1, 65_536, 80.0, *NOT_NUMBERS]),
+        *cases(PORTS, [0, -1, 65_536, 80.0, *(value for value in NOT_NUMBERS if value is not None)]),
+        *cases([port for port in PORTS if port != "mqtts_port"], [None]),  # which the panel tells
         *cases(POSITIVE, [0, 0.0, -1, -INFINITY, *NOT_NUMBERS]),
         *cases(NOT_NEGATIVE, [-1, -1e-9, -INFINITY, *NOT_NUMBERS]),
         *cases(["transport"], ["MQTT", "ws", "", None, 1, ["mqtt"], NAN]),
@@ -80,5 +81,5 @@ def test_changing_options_checks_them() -> None:
 
 def test_the_defaults_find_a_panel_as_it_comes() -> None:
     options = PanelOptions()
-    assert (options.transport, options.mqtts_port, options.http_port, options.https_port) == ("mqtts", 8883, 80, 443)
+    assert (options.transport, options.mqtts_port, options.http_port, options.https_port) == ("mqtts", None, 80, 443)
     assert options.step_timeout <= options.connect_timeout <= options.ready_timeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -26,15 +27,16 @@ from span_trio import (
     SpanPanelTimeoutError,
     SpanPanelValidationError,
     fetch_snapshot,
+    onboard,
     open_span_panel,
 )
-from span_trio import panel as panel_module
 from span_trio.link import fingerprint
-from span_trio.panel import trust
+from span_trio.onboard import trust
 from tests.unit.link.broker import Broker, Kind, Pieces, nothing
 from tests.unit.link.certificates import certificates, other_ca
-from tests.unit.link.house import CREDENTIALS, OPTIONS, house, opened, raised, run, topic
-from tests.unit.span.helpers import KITCHEN, ROOT
+from tests.unit.link.house import CREDENTIALS, OPTIONS, fewer, house, opened, raised, run, topic
+from tests.unit.mqtt import packets
+from tests.unit.span.helpers import KITCHEN, ROOT, SMALL, describe
 
 pytestmark = pytest.mark.virtual_time
 
@@ -118,7 +120,7 @@ async def trusted(monkeypatch: pytest.MonkeyPatch, served: str | Exception, **op
             raise served
         return served
 
-    monkeypatch.setattr(panel_module, "download_ca_cert", download)
+    monkeypatch.setattr(onboard, "download_ca_cert", download)
     pinned = options.pop("pinned", None)
     context = await trust("panel", SpanCredentials(ca_pem=pinned), PanelOptions(**options))
     assert (context is None) == (options.get("transport") == "mqtt")
@@ -406,6 +408,15 @@ async def test_a_ping_that_waits_when_the_panel_is_closed_ends() -> None:
     assert len(outcomes) == 1
 
 
+async def test_a_ping_without_a_link_says_so() -> None:
+    async with opened(Broker(house())) as panel:
+        link, panel._service.link = panel._service.link, None
+        with pytest.raises(SpanPanelConnectionError, match="there is no link"):
+            await panel.ping()
+        assert panel.statistics().bytes_received == 0
+        panel._service.link = link
+
+
 async def test_statistics_count() -> None:
     broker = Broker({**house(), topic("core/$nonsense"): b"x"})
     async with opened(broker) as panel:
@@ -427,6 +438,21 @@ async def test_statistics_count() -> None:
         assert panel.statistics() == statistics
         assert panel.statistics() is not statistics
         assert panel.statistics().dropped is not panel.statistics().dropped
+
+
+async def test_i9_what_is_no_mqtt_ends_in_one_error_behind_the_good_part() -> None:
+    broker = Broker(house())
+    opened_as: list[SpanPanel] = []
+
+    async def body(panel: SpanPanel) -> None:
+        opened_as.append(panel)
+        broker.connection.say(packets.publish(POWER, b"-1") + packets.packet(0x00) + packets.publish(POWER, b"-2"))
+        await trio.sleep_forever()
+
+    error = await raised(broker, body)
+    assert type(error) is SpanPanelConnectionError
+    assert "protocol error" in str(error)
+    assert opened_as[0].statistics().messages == len(house()) + 1
 
 
 # --- brokers that drop ------------------------------------------------------------------------------------------------
@@ -519,6 +545,7 @@ def test_i3_a_stream_in_single_bytes_gives_the_same_snapshot() -> None:
     assert WHOLE[0] == WHOLE[1]
 
 
+@fewer
 @given(st.lists(st.integers(1, 30) | st.integers(100, 2000), max_size=60))
 def test_i3_any_split_of_the_stream_gives_the_same_snapshot(sizes: list[int]) -> None:
     assert split(sizes) == WHOLE
@@ -551,9 +578,13 @@ def spoilt(broker: Broker) -> str:
     return ended
 
 
+BARE = house({"$description": json.dumps(describe(SMALL, bare=True))})
+"""A house with a short description: so that other things are spoilt than that, too."""
+
+
 def length() -> int:
     """How many bytes the broker says in a whole life."""
-    broker = Broker(house())
+    broker = Broker(BARE)
     run(live_through, broker)
     return broker.connection.said
 
@@ -561,18 +592,20 @@ def length() -> int:
 LENGTH = length()
 
 
+@fewer
 @given(st.integers(0, LENGTH - 1), st.integers(1, 255), st.lists(st.integers(1, 400), max_size=9))
 def test_i9_a_byte_that_is_spoilt_ends_in_a_live_panel_or_in_one_error(
     position: int, mask: int, sizes: list[int]
 ) -> None:
-    ended = spoilt(Broker(house(), flip=(position, mask), through=lambda stream: Pieces(stream, sizes)))
+    ended = spoilt(Broker(BARE, flip=(position, mask), through=lambda stream: Pieces(stream, sizes)))
     assert ended in DOCUMENTED
     LIVED.append(ended)
 
 
+@fewer
 @given(st.integers(0, LENGTH), st.booleans())
 def test_i9_a_stream_that_ends_anywhere_ends_in_one_error(position: int, mute: bool) -> None:
-    ended = spoilt(Broker(house(), ends_at=position, mute=mute))
+    ended = spoilt(Broker(BARE, ends_at=position, mute=mute))
     assert ended in DOCUMENTED - {"SpanPanelAuthError"}
     if position < LENGTH / 2:
         assert ended != "live"
@@ -580,6 +613,4 @@ def test_i9_a_stream_that_ends_anywhere_ends_in_one_error(position: int, mute: b
 
 def test_i9_enough_of_the_spoilt_streams_were_lived_through() -> None:
     if LIVED:  # the test above has run
-        assert LIVED.count("live") > len(LIVED) / 4
-        assert LIVED.count("SpanPanelConnectionError") > 0
-        assert LIVED.count("SpanPanelTimeoutError") > 0
+        assert len(LIVED) / 4 < LIVED.count("live") < len(LIVED)

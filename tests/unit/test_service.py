@@ -233,15 +233,7 @@ async def test_a_panel_that_is_not_ready_in_time_is_told_with_what_is_missing(
 
 
 async def test_what_is_missing_may_be_a_child() -> None:
-    broker = Broker(house(children=["car"]))
-
-    async def dial(*to: Any) -> trio.abc.Stream:
-        await trio.sleep(7)
-        return await broker.dial(*to)
-
-    slow = Broker()
-    slow.dial = dial  # type: ignore[method-assign]
-    error = await raised(slow, ready_timeout=10)
+    error = await raised(Broker(house(children=["car"]), takes=7), ready_timeout=10)
     assert isinstance(error, SpanPanelTimeoutError)
     assert error.missing == ("$description of car",)
     assert trio.current_time() == 10.0
@@ -649,6 +641,19 @@ async def test_a_web_server_is_not_waited_for_by_a_panel_that_is_closed(monkeypa
             raise AssertionError
     assert scope.cancelled_caught
     assert trio.current_time() == 1.0
+
+
+async def test_i12_of_two_failures_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    resting(monkeypatch, DOWN, ZeroDivisionError("a bug, after a second"))
+    broker = Broker(UNSIZED)
+
+    async def body(_: SpanPanel) -> None:
+        broker.connection.hang_up()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+
+    async with nothing_left(broker):
+        assert type(await raised(broker, body)) is SpanPanelConnectionError
 
 
 async def test_i12_a_bug_in_the_rest_room_is_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:

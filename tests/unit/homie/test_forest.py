@@ -467,6 +467,15 @@ def test_a_device_exists_from_its_state_to_the_deletion_of_its_state() -> None:
     assert device.state_text is None
 
 
+def test_devices_and_nodes_are_themselves_and_can_be_printed_though_each_knows_the_other() -> None:
+    one, other = house().devices["house"], house().devices["house"]
+
+    assert one != other
+    assert one.nodes["meter"] != other.nodes["meter"]
+    assert "device=" not in repr(one.nodes["meter"])
+    assert "nodes={'meter': Node(" not in repr(one)
+
+
 # --- how much is kept (I8) --------------------------------------------------------------------------------------------
 
 MIB = 2**20

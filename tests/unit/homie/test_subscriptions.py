@@ -59,13 +59,14 @@ def test_one_request_is_outstanding_at_a_time() -> None:
     assert tails(plan.next(forest)) == ("b/#",)
 
 
-def test_a_batch_that_fails_is_asked_for_again_one_by_one() -> None:
-    forest, plan = Forest("ebus"), plan_for("a", "b", "c")
+@pytest.mark.parametrize("devices", [("a", "b"), ("a", "b", "c")])
+def test_a_batch_that_fails_is_asked_for_again_one_by_one(devices: tuple[str, ...]) -> None:
+    forest, plan = Forest("ebus"), plan_for(*devices)
 
     plan.next(forest)
     assert plan.failed() == ()
 
-    for device in ("a", "b", "c"):
+    for device in devices:
         assert tails(plan.next(forest)) == (f"{device}/#",)
         assert plan.passed(forest) == (device,)
     assert plan.next(forest) is None

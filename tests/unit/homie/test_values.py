@@ -113,6 +113,7 @@ INVALID: dict[Datatype, list[bytes]] = {
     COLOR: [
         *(b"rgb", b"rgb,1,2", b"rgb,1,2,3,4", b"rgb, 1,2,3", b"RGB,1,2,3", b"rgb,1,2,", b"rgb,256,0,0", b"rgb,-1,0,0"),
         *(b"hsv,361,0,0", b"hsv,0,101,0", b"xyz,0.5,1.01", b"xyz,0.1,0.2,0.7", b"cmyk,1,2,3,4", b"rgb,nan,0,0", b",,"),
+        *(b"rgb,0,256,0", b"rgb,0,0,256", b"hsv,0,0,101", b"hsv,-1,0,0", b"xyz,1.01,0.5", b"xyz,-0.1,0.5"),
     ],
     DATETIME: [b"yesterday", b"2026-13-01T00:00:00", b"1772366400", b"12:00:00", b"2026-03-01T12:00:00+24:00"],
     DURATION: [
@@ -200,6 +201,7 @@ def test_no_payload_raises_anything_but_invalid_payload(payload: bytes, datatype
         (ENUM, "one", EnumFormat(("one",))),
         (COLOR, "rgb,hsv", ColorFormat(("rgb", "hsv"))),
         (COLOR, "xyz", ColorFormat(("xyz",))),
+        (COLOR, "hsv,xyz,rgb", ColorFormat(("hsv", "xyz", "rgb"))),
         (BOOLEAN, "open,closed", None),
         (JSON, '{"type": "array"}', None),
         (JSON, "not a schema", None),

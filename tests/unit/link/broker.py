@@ -92,6 +92,7 @@ class Broker:
         flip: (offset, mask) of one byte of all that a connection says, to be spoilt.
         ends_at: how many bytes a connection may say; after that it hangs up, or is mute when ``mute`` is set.
         sip: how many bytes it reads at a time, a checkpoint each.
+        takes: how long `dial` takes, s.
         through: what the client gets instead of the stream, which is inside: see `Pieces`.
     """
 
@@ -107,6 +108,7 @@ class Broker:
         ends_at: int | None = None,
         mute: bool = False,
         sip: int | None = None,
+        takes: float = 0.0,
         through: Callable[[trio.abc.Stream], trio.abc.Stream] | None = None,
     ) -> None:
         self.retained: Final = dict(retained or {})
@@ -118,6 +120,7 @@ class Broker:
         self.ends_at = ends_at
         self.mute = mute
         self.sip = sip
+        self.takes = takes
         self.through = through
         self.connections: Final[list[Connection]] = []
         self.dialled: Final[list[tuple[str, int, ssl.SSLContext | None]]] = []
@@ -125,7 +128,7 @@ class Broker:
 
     async def dial(self, host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
         """Connect to it, whatever host and port."""
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.takes)
         self.dialled.append((host, port, tls))
         stream = self.connect().stream
         return stream if self.through is None else self.through(stream)

@@ -100,24 +100,15 @@ async def test_without_a_dialer_it_dials_with_the_step_timeout(monkeypatch: pyte
 
 
 async def test_a_dialer_that_does_not_come_back_costs_the_connect_timeout() -> None:
-    async def dial(*_: object) -> trio.abc.Stream:
-        await trio.sleep_forever()
-        raise AssertionError
-
     with pytest.raises(SpanPanelConnectionError, match=r"^no connection to panel:1883 within 8 s$"):
-        await connect("panel", CREDENTIALS, OPTIONS, None, dial)
+        await linked(Broker(takes=100))
     assert trio.current_time() == 8.0
 
 
 async def test_a_login_that_begins_late_has_what_is_left_of_the_connect_timeout() -> None:
-    broker = Broker(instead={Kind.CONNECT: nothing})
-
-    async def dial(host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
-        await trio.sleep(7)
-        return await broker.dial(host, port, tls)
-
+    broker = Broker(instead={Kind.CONNECT: nothing}, takes=7)
     with pytest.raises(SpanPanelConnectionError, match="within 8 s"):
-        await connect("panel", CREDENTIALS, OPTIONS, None, dial)
+        await linked(broker)
     assert trio.current_time() == 8.0
     assert broker.connection.closed
 

@@ -12,11 +12,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from span_trio import SpanPanelConnectionError
-from span_trio.link import dial, tls_context
+from span_trio import PanelOptions, SpanPanelConnectionError
+from span_trio.link import connect, dial, find_serial, tls_context
 from span_trio.link.streams import TcpStream, TlsStream
+from tests.unit.link.broker import Broker
 from tests.unit.link.certificates import NAME, certificates, other_ca
-from tests.unit.link.house import SteppingCancel
+from tests.unit.link.house import CREDENTIALS, SteppingCancel, house
+from tests.unit.span.helpers import ROOT
 
 Handler = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -71,7 +73,7 @@ class Server:
                     await self._handler(stream)
                 async for _ in stream:
                     pass
-            except trio.BrokenResourceError:
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
 
 
@@ -234,6 +236,23 @@ async def test_a_handshake_that_is_not_answered_costs_a_step_timeout(autojump_cl
         assert str(error) == f"no TLS handshake with 127.0.0.1:{server.port} within 3 s"
         autojump_clock.autojump_threshold = float("inf")
         done.set()
+
+
+# --- all the way ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_over_tls_from_the_first_byte_to_the_last() -> None:
+    broker = Broker(house())
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await broker.serve(trio.SSLStream(stream, certificates().server, server_side=True, https_compatible=True))
+
+    async with serving(serve) as server:
+        options = PanelOptions(mqtts_port=server.port)
+        link = await connect("127.0.0.1", CREDENTIALS, options, certificates().client)
+        assert await find_serial(link, options) == ROOT
+    assert broker.connection.said_goodbye
+    assert link.bytes_received == broker.connection.said
 
 
 # --- cancelling -------------------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from span_trio.snapshot import (
     SpanPcsSnapshot,
     SpanPVSnapshot,
 )
-from span_trio.span import circuit_id, flat
+from span_trio.span import circuit_id
+from span_trio.span import fields as tables
 from tests.unit.span.helpers import (
     DRIVE,
     GARAGE,
@@ -46,15 +47,15 @@ def fields(cls: Any) -> list[str]:
     ("table", "expected"),
     [
         pytest.param(
-            {**flat.CORE, **flat.LUGS, **flat.FLOWS},
-            fields(SpanPanelSnapshot)[1 : 1 + len(flat.CORE) + len(flat.LUGS) + len(flat.FLOWS)],
+            {**tables.CORE, **tables.LUGS, **tables.FLOWS},
+            fields(SpanPanelSnapshot)[1 : 1 + len(tables.CORE) + len(tables.LUGS) + len(tables.FLOWS)],
             id="CORE, LUGS, FLOWS",
         ),
-        pytest.param(flat.CIRCUIT, fields(SpanCircuitSnapshot), id="CIRCUIT"),
-        pytest.param(flat.BATTERY, fields(SpanBatterySnapshot), id="BATTERY"),
-        pytest.param(flat.PV, fields(SpanPVSnapshot), id="PV"),
-        pytest.param(flat.EVSE, fields(SpanEvseSnapshot), id="EVSE"),
-        pytest.param(flat.PCS, fields(SpanPcsSnapshot), id="PCS"),
+        pytest.param(tables.CIRCUIT, fields(SpanCircuitSnapshot), id="CIRCUIT"),
+        pytest.param(tables.BATTERY, fields(SpanBatterySnapshot), id="BATTERY"),
+        pytest.param(tables.PV, fields(SpanPVSnapshot), id="PV"),
+        pytest.param(tables.EVSE, fields(SpanEvseSnapshot), id="EVSE"),
+        pytest.param(tables.PCS, fields(SpanPcsSnapshot), id="PCS"),
     ],
 )
 def test_each_table_is_in_the_order_of_the_fields_of_its_class(table: Mapping[str, Any], expected: list[str]) -> None:

@@ -1,0 +1,45 @@
+"""A SPAN panel in a box: a house, its firmware, its broker and its REST API, under trio.
+
+`open_simulated_panel` runs one in memory; `listening` gives it ports (extra ``simulator``). The rooms:
+`house` and what it is made of (`spec`, `loads`, `weather`, `battery`, `charger` and more), `houses` (built in, or from
+a file), `flat` (how firmware publishes it), `broker` and what it is made of, `rest` and `listen`, `panel` (all of it).
+"""
+
+from __future__ import annotations
+
+import typing
+
+from .broker import Broker, BrokerFaults
+from .house import House
+from .houses import BUILT_IN, built_in, built_in_text, load_house
+from .panel import SimulatedPanel, find_house, open_simulated_panel
+from .spec import HouseSpec
+
+if typing.TYPE_CHECKING:
+    from .listen import Listening as Listening
+    from .listen import listening as listening
+
+__all__ = [
+    "BUILT_IN",
+    "Broker",
+    "BrokerFaults",
+    "House",
+    "HouseSpec",
+    "Listening",
+    "SimulatedPanel",
+    "built_in",
+    "built_in_text",
+    "find_house",
+    "listening",
+    "load_house",
+    "open_simulated_panel",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import `listen` when it is wanted: it needs the extra ``simulator``, and the rest does not."""
+    if name in {"Listening", "listening"}:
+        from . import listen  # noqa: PLC0415
+
+        return getattr(listen, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,114 @@
+"""A charger and the car that comes home to it. Pure: time is an argument.
+
+The rules of this room:
+
+* The car leaves in the morning, comes back in the evening, is plugged in, waits for its hour and charges until it has
+  what it needs; how much, and when it comes and goes, its dice say.
+* What it draws is what the charger lets it: the user's limit or the ceiling, at the circuit's voltage.
+* The charger speaks of four states only, as firmware does: AVAILABLE, PREPARING (plugged in), CHARGING, and
+  UNAVAILABLE while its circuit has no voltage.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from ..enums import EvseStatus, LockState
+from .devices import EvseSpec
+from .loads import Load, Moment
+from .weather import DAY
+
+__all__ = ["Charger"]
+
+_CHECK: Final = 60  # s between two looks at how full the car is
+_HOUR: Final = 3600
+_EFFICIENCY: Final = 0.985  # the car draws a little less than it is offered
+
+
+class Charger(Load):
+    """One charger.
+
+    Args:
+        spec: what it is.
+        dice: its own, and its car's.
+        volts: nominal, of its circuit.
+
+    Attributes:
+        limit_a: the user's limit, A; ``None`` if there never was one.
+    """
+
+    ripple: float = 0.003
+
+    def __init__(self, spec: EvseSpec, dice: random.Random, volts: int) -> None:
+        self.spec: Final = spec
+        self.limit_a = spec.user_current_a
+        self._dice = dice
+        self._volts = volts
+        self._back = self._start = self._leave = 0.0  # Unix s
+        self._need_ws = 0.0
+        self._since = 0
+        self._planned_until = 0
+        self.until: float = 0.0
+
+    @property
+    def advertised_a(self) -> float:
+        """What it offers the car, A."""
+        return float(self.spec.max_current_a if self.limit_a is None else self.limit_a)
+
+    @property
+    def status(self) -> EvseStatus:
+        """What it says of itself."""
+        if not self.live:
+            return EvseStatus.UNAVAILABLE
+        if self.watts:
+            return EvseStatus.CHARGING
+        return EvseStatus.PREPARING if self._plugged else EvseStatus.AVAILABLE
+
+    @property
+    def lock_state(self) -> LockState:
+        """The plug is locked while it is in the car."""
+        return LockState.LOCKED if self._plugged else LockState.UNLOCKED
+
+    @property
+    def _plugged(self) -> bool:
+        return self._back <= self._since < self._leave
+
+    def step(self, now: Moment) -> None:
+        """See whether the car is there, and how full it is."""
+        if self.live:
+            self._need_ws -= self.watts * (now.t - self._since)
+        self._since = now.t
+        power = self.advertised_a * self._volts * _EFFICIENCY
+        if now.t >= self._planned_until:
+            self._make_plan(now, power)
+        charging = self._plugged and self._need_ws > 0 and now.t >= self._start
+        self.watts: float = power if charging else 0.0
+        times = [time for time in (self._back, self._start, self._leave, self._planned_until) if time > now.t]
+        if charging:
+            times.append(now.t + min(self._need_ws / power, _CHECK))
+        self.until = min(times)
+
+    def power(self, now: Moment, *, live: bool) -> None:
+        """Voltage comes, or goes: until now it was the other way."""
+        self.step(now)
+        self.live = live
+        self.step(now)
+
+    def set_limit(self, now: Moment, amps: int) -> None:
+        """The user limits it, A."""
+        self.step(now)
+        self.limit_a = amps
+        self.step(now)
+
+    def _make_plan(self, now: Moment, power: float) -> None:
+        """From noon to noon, so that a night is in one piece."""
+        dice, first = self._dice, not self._planned_until
+        noon = now.t - (now.second - DAY // 2) % DAY
+        self._back = noon + (dice.uniform(0.5, 6.0) if now.weekend else dice.gauss(5.8, 0.5)) * _HOUR
+        self._start = noon + ((self.spec.start_hour - 12) % 24 + dice.uniform(0.0, 0.4)) * _HOUR
+        self._leave = noon + dice.gauss(20.0, 0.3) * _HOUR
+        self._need_ws = dice.uniform(0.5, 1.5) * self.spec.daily_kwh * 1000 * _HOUR
+        if first:  # in the middle of the night, some of it is done
+            self._need_ws -= max(now.t - max(self._start, self._back), 0.0) * power
+        self._planned_until = noon + DAY

@@ -1,0 +1,245 @@
+"""What a simulated house is: frozen, typed, checked when it is made.
+
+The rules of this room:
+
+* A spec that exists can be simulated: every constructor refuses what cannot be meant, with an error that names the
+  part and the field, in the words of a house file (``circuit 'Dryer', space: …``).
+* Names are those of a house file's keys, and units stand in them: W, A, years.
+* Ids come from the serial number and a name, so that a house is the same house wherever it is built.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import attrs
+
+from ..enums import RelativePosition, ShedPriority
+from ..homie import is_valid_id
+from ..span.derive import PANEL_SIZES, tabs_of
+from .devices import (
+    MOST,
+    BessSpec,
+    EvseSpec,
+    FeedthroughSpec,
+    LoadKind,
+    PcsSpec,
+    PvSpec,
+    need_positive,
+    need_text,
+    refuse,
+)
+
+__all__ = ["CircuitSpec", "HouseSpec"]
+
+MAX_SPACES: Final = 200
+NODE_IDS: Final = frozenset({"core", "lugs-upstream", "lugs-downstream", "bess", "pv", "pcs", "power-flows"})
+"""Of a flat panel: no charger can have one of these for its id."""
+_NAMESPACE: Final = uuid.UUID("5a1de3c4-5f0b-5c53-9a3e-0f5b7c1d2e90")
+_CIRCUIT_ID: Final = re.compile(r"[0-9a-f]{32}")
+_POLE_V: Final = 120
+_MODELS: Final[Mapping[int, str]] = {size: model for model, size in PANEL_SIZES.items()}
+
+
+@attrs.frozen(kw_only=True)
+class CircuitSpec:
+    """A circuit: one or two positions behind one relay.
+
+    Attributes:
+        name: its label, different from all others.
+        space: its (first) breaker position.
+        breaker_a: rating, A.
+        dipole: a two-pole breaker: 240 V, and the next position of the same side as well.
+        load: what hangs on it; outlets if nothing is said, nothing where it feeds a device.
+        watts: how much that draws while it is on; what is typical of it if nothing is said.
+        priority: when it is shed.
+        always_on: its relay is locked closed.
+        never_backup: it gets nothing off grid, and its priority is locked.
+        sheddable: as commissioned; if nothing is said, it follows from priority and lock.
+        pcs_managed: the power control system may open it.
+        pcs_priority: rank for that: the highest number is opened first.
+        id: 32 hex digits; made from the panel's serial number and the name if nothing is said.
+    """
+
+    name: str
+    space: int
+    breaker_a: int
+    dipole: bool = False
+    load: LoadKind | None = None
+    watts: float | None = None
+    priority: ShedPriority = ShedPriority.NEVER
+    always_on: bool = False
+    never_backup: bool = False
+    sheddable: bool | None = None
+    pcs_managed: bool = False
+    pcs_priority: int = 0
+    id: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        part = self.part
+        need_text(part, self)
+        need_positive(part, space=self.space, breaker_a=self.breaker_a, watts=self.watts)
+        if self.watts is not None and self.watts > self.most_w:
+            refuse(part, "watts", f"{self.watts:g} W are more than its breaker of {self.breaker_a} A lets through")
+        if self.priority is ShedPriority.UNKNOWN:
+            refuse(part, "priority", "must be OFF_GRID, SOC_THRESHOLD or NEVER")
+        if self.always_on and self.never_backup:
+            refuse(part, "never_backup", "contradicts always_on")
+        if self.always_on and self.pcs_managed:
+            refuse(part, "pcs_managed", "contradicts always_on: the relay cannot be opened")
+        if not 0 <= self.pcs_priority <= MOST:
+            refuse(part, "pcs_priority", f"must be 0 to {MOST:,}, not {self.pcs_priority}")
+        if self.id is not None and not _CIRCUIT_ID.fullmatch(self.id):
+            refuse(part, "id", f"must be 32 hex digits in lower case, not {self.id!r}")
+
+    @property
+    def part(self) -> str:
+        """How errors call it."""
+        return f"circuit {self.name!r}"
+
+    @property
+    def tabs(self) -> tuple[int, ...]:
+        """The positions that it takes."""
+        return tabs_of(self.space, self.dipole)
+
+    @property
+    def most_w(self) -> int:
+        """What its breaker lets through."""
+        return self.breaker_a * self.volts
+
+    @property
+    def volts(self) -> int:
+        """Nominal, V."""
+        return 2 * _POLE_V if self.dipole else _POLE_V
+
+
+@attrs.frozen(kw_only=True)
+class HouseSpec:
+    """A house: its panel, its circuits, and what is landed on them.
+
+    Attributes:
+        serial_number: of the panel; in lower case, its Homie device id.
+        spaces: how many breaker positions the panel has.
+        main_breaker_a: rating, A.
+        circuits: in the order of publication.
+        model: as the panel names it; by the number of spaces if nothing is said.
+        years: for how long the counters have been running.
+        feedthrough: what hangs on the downstream lugs; none: the panel has no such lugs.
+    """
+
+    serial_number: str
+    spaces: int
+    main_breaker_a: int
+    circuits: tuple[CircuitSpec, ...]
+    model: str = ""
+    vendor_name: str = "SPAN"
+    hardware_version: str = "2.0"
+    postal_code: str = "94103"
+    time_zone: str = "America/Los_Angeles"
+    latitude: float = 37.77
+    longitude: float = -122.42
+    wifi_ssid: str = "Nightshift"
+    ethernet: bool = True
+    wifi: bool = True
+    years: float = 2.0
+    pv: PvSpec | None = None
+    bess: BessSpec | None = None
+    evse: tuple[EvseSpec, ...] = ()
+    pcs: PcsSpec | None = None
+    feedthrough: FeedthroughSpec | None = None
+
+    def __attrs_post_init__(self) -> None:
+        need_text("", self)
+        if not is_valid_id(self.device_id):
+            refuse("", "serial_number", "must be letters, digits and dashes")
+        if not 1 <= self.spaces <= MAX_SPACES:
+            refuse("", "spaces", f"must be 1 to {MAX_SPACES}, not {self.spaces}")
+        need_positive("", main_breaker_a=self.main_breaker_a)
+        for key, value, least, most in (
+            ("years", self.years, 0, 100),
+            ("latitude", self.latitude, -90, 90),
+            ("longitude", self.longitude, -180, 180),
+        ):
+            if not least <= value <= most:
+                refuse("", key, f"must be {least} to {most}, not {value}")
+        known = PANEL_SIZES.get(self.model)
+        if known is not None and known != self.spaces:
+            refuse("", "model", f"a {self.model} has {known} spaces, not {self.spaces}")
+        if "," in self.model:
+            refuse("", "model", "must have no comma")
+        self._check_circuits()
+        self._check_feeds()
+        self._check_chargers()
+
+    def _check_circuits(self) -> None:
+        names: set[str] = set()
+        ids: set[str] = set()
+        taken: dict[int, CircuitSpec] = {}
+        for circuit in self.circuits:
+            if circuit.name in names:
+                refuse(circuit.part, "name", "two circuits have this name")
+            names.add(circuit.name)
+            for tab in circuit.tabs:
+                if tab > self.spaces:
+                    refuse(circuit.part, "space", f"position {tab} is beyond the panel's {self.spaces}")
+                if tab in taken:
+                    refuse(circuit.part, "space", f"position {tab} is taken by {taken[tab].part}")
+                taken[tab] = circuit
+            if self.id_of(circuit) in ids:
+                refuse(circuit.part, "id", "two circuits have this id")
+            ids.add(self.id_of(circuit))
+
+    def _check_feeds(self) -> None:
+        fed: dict[str, str] = {}
+        circuits = {circuit.name: circuit for circuit in self.circuits}
+        for part, feed in self._feeds():
+            if feed not in circuits:
+                refuse(part, "feed", f"there is no circuit {feed!r}")
+            if feed in fed:
+                refuse(part, "feed", f"circuit {feed!r} already feeds {fed[feed]}")
+            for key in ("load", "watts"):
+                if getattr(circuits[feed], key) not in {None, LoadKind.NONE}:
+                    refuse(circuits[feed].part, key, f"it feeds {part}, and nothing else")
+            fed[feed] = part
+        for part, device in (("pv", self.pv), ("bess", self.bess)):
+            behind = device is not None and device.relative_position is RelativePosition.DOWNSTREAM
+            if behind and device is not None and device.feed is None and self.feedthrough is None:
+                refuse(part, "position", "there is nothing behind the downstream lugs: [feedthrough] is missing")
+
+    def _feeds(self) -> Iterator[tuple[str, str]]:
+        for part, device in (("pv", self.pv), ("bess", self.bess), *((evse.part, evse) for evse in self.evse)):
+            if device is not None and device.feed is not None:
+                yield part, device.feed
+
+    def _check_chargers(self) -> None:
+        nodes = {*NODE_IDS, *(self.id_of(circuit) for circuit in self.circuits)}
+        ratings = {circuit.name: circuit.breaker_a for circuit in self.circuits}
+        for evse in self.evse:
+            if evse.node_id in nodes:
+                refuse(evse.part, "serial_number", "its node id is taken")
+            nodes.add(evse.node_id)
+            if evse.max_current_a > ratings[evse.feed]:
+                refuse(evse.part, "max_current_a", f"is more than the breaker's {ratings[evse.feed]} A")
+
+    @property
+    def device_id(self) -> str:
+        """The panel's Homie device."""
+        return self.serial_number.lower()
+
+    @property
+    def model_name(self) -> str:
+        """The model as the panel publishes it."""
+        return self.model or _MODELS.get(self.spaces, f"MAIN_{self.spaces}")
+
+    def load_of(self, circuit: CircuitSpec) -> LoadKind:
+        """What hangs on a circuit, besides a device that it feeds."""
+        if circuit.load is not None:
+            return circuit.load
+        return LoadKind.NONE if circuit.name in {feed for _, feed in self._feeds()} else LoadKind.OUTLETS
+
+    def id_of(self, circuit: CircuitSpec) -> str:
+        """The id of a circuit: 32 hex digits."""
+        return circuit.id or uuid.uuid5(_NAMESPACE, f"{self.device_id}/{circuit.name}").hex

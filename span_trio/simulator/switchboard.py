@@ -1,0 +1,216 @@
+"""The relays of a house: who opens and closes them, and why. Pure, and without a clock.
+
+The rules of this room:
+
+* A relay obeys its locks first: *always-on* is never opened by anybody, *never-backup* keeps its priority.
+* Off grid, circuits are shed by priority, and come back when the reason is gone; what somebody has closed or opened by
+  hand meanwhile stays as it was left. The battery's own circuit is never shed.
+* A command says what became of it (`CommandResult`); on the wire a refusal is silence.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+
+from ..enums import RelayRequester, RelayState, ShedPriority
+from .spec import CircuitSpec, HouseSpec
+
+__all__ = ["Answer", "Circuit", "CommandResult", "Switchboard"]
+
+
+class Answer(enum.Enum):
+    """What became of a command."""
+
+    DONE = "done"
+    UNCHANGED = "it was so already"
+    CLAMPED = "done, with the nearest value that is allowed"
+    LOCKED = "refused: locked"
+    NO_SUCH = "refused: there is no such thing"
+    INVALID = "refused: not a value of it"
+    NO_EFFECT = "accepted, without effect"
+
+
+@attrs.frozen
+class CommandResult:
+    """What became of a command.
+
+    Attributes:
+        answer: see `Answer`.
+        value: what stands now, as text; empty if there is no such thing.
+    """
+
+    answer: Answer
+    value: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the house did as it was told, or needed not."""
+        return self.answer in {Answer.DONE, Answer.UNCHANGED, Answer.CLAMPED}
+
+
+NO_SUCH: Final = CommandResult(Answer.NO_SUCH)
+
+
+@attrs.define(eq=False)
+class Circuit:
+    """A circuit as it stands."""
+
+    spec: CircuitSpec
+    id: str
+    carries: bool
+    """It feeds the battery: nobody but a user opens it."""
+    priority: ShedPriority
+    requester: RelayRequester
+    relay: RelayState = RelayState.CLOSED
+    shed_for: RelayRequester | None = None
+    """Why it was shed, if it was; also after somebody closed it by hand."""
+    overload: bool = False
+    """It was too much for the battery, and stays off until the grid is back."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether current can flow."""
+        return self.relay is RelayState.CLOSED
+
+    @property
+    def sheddable(self) -> bool:
+        """As commissioned; else whether its priority says so and its relay can be opened."""
+        if self.spec.sheddable is not None:
+            return self.spec.sheddable
+        return self.priority is not ShedPriority.NEVER and not self.spec.always_on
+
+
+class Switchboard:
+    """All relays of a house.
+
+    Args:
+        spec: the house.
+
+    Attributes:
+        circuits: in the order of the spec.
+        revision: goes up whenever a relay, a requester or a priority has changed.
+    """
+
+    def __init__(self, spec: HouseSpec) -> None:
+        carrier = None if spec.bess is None else spec.bess.feed
+        self.circuits: Final = tuple(
+            Circuit(
+                circuit,
+                spec.id_of(circuit),
+                circuit.name == carrier,
+                circuit.priority,
+                RelayRequester.ALWAYS_ON if circuit.always_on else RelayRequester.NONE,
+            )
+            for circuit in spec.circuits
+        )
+        self.by_id: Final = {circuit.id: circuit for circuit in self.circuits}
+        self.revision: int = 0
+
+    def _move(self, circuit: Circuit, state: RelayState, requester: RelayRequester) -> None:
+        if (circuit.relay, circuit.requester) != (state, requester):
+            circuit.relay, circuit.requester = state, requester
+            self.revision += 1
+
+    # --- by hand ---
+
+    def set_relay(self, circuit_id: str, state: str) -> CommandResult:
+        """Open or close a relay for a user."""
+        circuit = self.by_id.get(circuit_id)
+        if circuit is None:
+            return NO_SUCH
+        if state not in {RelayState.OPEN, RelayState.CLOSED}:
+            return CommandResult(Answer.INVALID, circuit.relay)
+        if circuit.spec.always_on:
+            return CommandResult(Answer.LOCKED, circuit.relay)
+        same = circuit.relay == state
+        self._move(circuit, RelayState(state), RelayRequester.USER)
+        return CommandResult(Answer.UNCHANGED if same else Answer.DONE, circuit.relay)
+
+    def set_priority(self, circuit_id: str, priority: str) -> CommandResult:
+        """Change when a circuit is shed. `shed` acts on it."""
+        circuit = self.by_id.get(circuit_id)
+        if circuit is None:
+            return NO_SUCH
+        if priority not in {ShedPriority.OFF_GRID, ShedPriority.SOC_THRESHOLD, ShedPriority.NEVER}:
+            return CommandResult(Answer.INVALID, circuit.priority)
+        if circuit.spec.never_backup:
+            return CommandResult(Answer.LOCKED, circuit.priority)
+        if circuit.priority == priority:
+            return CommandResult(Answer.UNCHANGED, priority)
+        circuit.priority = ShedPriority(priority)
+        self.revision += 1
+        return CommandResult(Answer.DONE, priority)
+
+    # --- by the state of the grid ---
+
+    def shed(self, *, off_grid: bool, low: bool) -> None:
+        """Open what has to be shed, close what need no longer be.
+
+        Args:
+            off_grid: something other than the grid feeds the house.
+            low: the battery is below its threshold.
+        """
+        for circuit in self.circuits:
+            circuit.overload = circuit.overload and off_grid
+            reason = _reason(circuit, low=low) if off_grid else None
+            if reason is not None and circuit.shed_for is None and (circuit.closed or self.holds(circuit)):
+                self._move(circuit, RelayState.OPEN, reason)
+            if reason is None and circuit.shed_for is not None and circuit.requester is circuit.shed_for:
+                self._move(circuit, RelayState.CLOSED, RelayRequester.NONE)
+            circuit.shed_for = reason
+
+    def relieve(self, drawn_w: Sequence[float]) -> bool:
+        """Off grid, the battery cannot carry the house: open the largest load that may be opened.
+
+        Args:
+            drawn_w: of the circuits, in their order.
+
+        Returns:
+            Whether there was one.
+        """
+        loads = [
+            (watts, circuit)
+            for watts, circuit in zip(drawn_w, self.circuits, strict=True)
+            if watts > 0 and circuit.closed and not circuit.spec.always_on
+        ]
+        if not loads:
+            return False
+        _, circuit = max(loads, key=lambda load: load[0])
+        circuit.overload = True
+        circuit.shed_for = RelayRequester.BACKUP
+        self._move(circuit, RelayState.OPEN, RelayRequester.BACKUP)
+        return True
+
+    # --- by the power control system ---
+
+    def hold(self, circuit: Circuit) -> None:
+        """Open a managed circuit, for a limit is exceeded."""
+        self._move(circuit, RelayState.OPEN, RelayRequester.PCS)
+
+    def holds(self, circuit: Circuit) -> bool:
+        """Whether a circuit is still open for that."""
+        return circuit.requester is RelayRequester.PCS
+
+    def let_go(self, circuit: Circuit) -> None:
+        """Close a circuit that was held."""
+        self._move(circuit, RelayState.CLOSED, RelayRequester.NONE)
+
+    def managed(self, wanted: Callable[[Circuit], bool]) -> list[Circuit]:
+        """The circuits that the power control system may open and that are ``wanted``, first to be opened first."""
+        may = (circuit for circuit in self.circuits if circuit.spec.pcs_managed and not circuit.carries)
+        found = [circuit for circuit in may if wanted(circuit)]
+        return sorted(found, key=lambda circuit: -circuit.spec.pcs_priority)
+
+
+def _reason(circuit: Circuit, *, low: bool) -> RelayRequester | None:
+    """Why a circuit is to be shed off grid, if it is."""
+    if circuit.spec.always_on or circuit.carries:
+        return None
+    if circuit.spec.never_backup:
+        return RelayRequester.NEVER_BACKUP
+    due = circuit.priority is ShedPriority.OFF_GRID or (circuit.priority is ShedPriority.SOC_THRESHOLD and low)
+    return RelayRequester.BACKUP if circuit.overload or (due and circuit.sheddable) else None
