@@ -53,7 +53,7 @@ def tests(session: nox.Session) -> None:
     install(session)
     if session.python == MEASURED:
         session.run("coverage", "erase")
-        session.run("coverage", "run", "-m", "pytest", *session.posargs)
+        session.run("coverage", "run", "-m", "pytest", "--numprocesses=0", *session.posargs)
     else:
         session.run("pytest", *session.posargs)
 
@@ -78,14 +78,14 @@ def integration(session: nox.Session) -> None:
         complain = session.error if os.environ.get("CI") else session.skip
         complain("mosquitto is not installed")
     install(session)
-    session.run("pytest", "tests/integration", *session.posargs, env={"PATH": path})
+    session.run("pytest", "--numprocesses=0", "tests/integration", *session.posargs, env={"PATH": path})
 
 
 @nox.session
 def examples(session: nox.Session) -> None:
     """The examples of README.md and docs/, run as they stand there."""
     install(session, group="docs")
-    session.run("pytest", "tests/examples", *session.posargs)
+    session.run("pytest", "--numprocesses=0", "tests/examples", *session.posargs)
 
 
 @nox.session

@@ -262,4 +262,4 @@ async def fetch_snapshot(
     async with open_span_panel(
         host, credentials=credentials, store=store, passphrase=passphrase, options=options, dialer=dialer
     ) as panel:
-        return panel.snapshot
+        return await anext(panel.snapshots())

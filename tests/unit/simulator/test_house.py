@@ -163,6 +163,24 @@ def test_a_house_does_not_get_younger() -> None:
         house.advance(NOON - 1)
 
 
+def test_currents_are_those_of_the_legs() -> None:
+    spec = plain_house(
+        circuits=(
+            circuit("On L1", 1, load=LoadKind.STANDBY, watts=400),
+            circuit("On L2", 3, load=LoadKind.STANDBY, watts=900),
+            circuit("On both", 6, dipole=True, load=LoadKind.STANDBY, watts=2000),
+        )
+    )
+    now = House(spec, 1, NOON).read()
+    one, two, both = now.drawn_w
+    volts = now.l1_voltage, now.l2_voltage, now.l1_voltage + now.l2_voltage
+    for amps, watts, across in zip(now.current_a, now.drawn_w, volts, strict=True):
+        assert amps == pytest.approx(watts / across / 0.7, abs=1 / 128)  # 0.7: electronics
+    assert now.l1_current_a == pytest.approx((one + both / 2) / volts[0], abs=1 / 128)
+    assert now.l2_current_a == pytest.approx((two + both / 2) / volts[1], abs=1 / 128)
+    assert min(one, two, both) > 300
+
+
 # --- relays and priorities --------------------------------------------------------------------------------------------
 
 

@@ -267,6 +267,16 @@ def test_a_panel_that_does_not_hear_its_battery_does_not_see_the_grid_return() -
     assert house.read().soc_percent != told[0]
 
 
+def test_when_the_battery_is_heard_again_what_it_says_goes() -> None:
+    house = House(small_house(), 1, NOON)
+    house.battery_link_lost()
+    house.set_dominant_power_source("GENERATOR")
+    house.advance(NOON + HOUR)
+    assert house.sources.dominant is DominantPowerSource.GENERATOR
+    house.battery_link_back()
+    assert house.sources.dominant is DominantPowerSource.GRID
+
+
 # --- power control ----------------------------------------------------------------------------------------------------
 
 
@@ -422,3 +432,18 @@ def test_a_limit_that_is_lifted_by_the_grid_s_return_lets_go() -> None:
     house.grid_back()
     house.advance(NOON + 120)
     assert relay_of(house, "Held") == (CLOSED, "NONE")
+
+
+def test_power_control_leaves_the_battery_s_circuit_alone() -> None:
+    spec = plain_house(
+        circuits=(
+            circuit("Base", 1, 50, dipole=True, load=LoadKind.STANDBY, watts=100),
+            circuit("Battery", 2, 50, dipole=True, pcs_managed=True),
+        ),
+        bess=BessSpec(nameplate_kwh=10, soc_percent=1, feed="Battery"),
+        pcs=PcsSpec(feed_limit_a=1),
+    )
+    house = House(spec, 1, NOON)
+    house.advance(NOON + 30)
+    assert house.read().upstream.power_w > 1000  # it charges from the grid
+    assert relay_of(house, "Battery") == (CLOSED, "NONE")
