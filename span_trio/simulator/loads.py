@@ -53,7 +53,7 @@ class Load(abc.ABC):
     watts: float = 0.0
     ripple: float = 0.0
     until: float = math.inf
-    live = True
+    live: bool = True
 
     @abc.abstractmethod
     def step(self, now: Moment) -> None:
