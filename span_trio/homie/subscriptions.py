@@ -5,7 +5,8 @@ The rules of this room:
 * Every device of the tree is subscribed to by itself (``<domain>/5/<device>/#``): foreign trees on a shared broker are
   never asked for, and each device's replay has a barrier of its own. Children go in batches.
 * A broker that drops what it cannot queue (mosquitto beyond 1,000 packets a client) drops the barrier too. So a barrier
-  that did not come means: ask again for less at a time, a device alone, then its attributes and its nodes in groups.
+  that did not come means: ask again for less at a time, a device alone, then its attributes and its nodes in groups,
+  each half as large as the one that failed.
 * A broker that never shows a barrier is believed when it is quiet, and that is counted in ``assumed``.
 * A device subscribed to by nodes is asked for the nodes that its description grows later.
 """
@@ -55,6 +56,7 @@ class SubscriptionPlan:
         self._wanted: deque[str] = deque()
         self._steps: deque[_Step] = deque()
         self._narrow: dict[str, set[str]] = {}  # device subscribed to by nodes -> those nodes
+        self._batches: dict[str, int] = {}  # how many nodes at a time, where `BATCH` was too many
         self._outstanding: _Step | None = None
 
     def want(self, devices: Iterable[str]) -> None:
@@ -90,6 +92,8 @@ class SubscriptionPlan:
             self._steps.extend(_Step(_Stage.WHOLE, (one,)) for one in step.devices)
         elif step.stage is _Stage.WHOLE:
             self._steps.append(_Step(_Stage.ATTRIBUTES, step.devices))
+        elif len(step.nodes) > 1:
+            self._batches[device] = len(step.nodes) // 2
         else:
             self._narrow.pop(device, None)
             self._steps.append(_Step(_Stage.QUIET, step.devices))
@@ -114,7 +118,7 @@ class SubscriptionPlan:
         for device in self._narrow:
             nodes = self._uncovered(device, forest)
             if nodes:
-                return _Step(_Stage.NODES, (device,), nodes[:BATCH])
+                return _Step(_Stage.NODES, (device,), nodes[: self._batches.get(device, BATCH)])
         if self._steps:
             return self._steps.popleft()
         if not self._wanted:

@@ -144,7 +144,10 @@ def test_a_broker_that_never_answers_is_believed_when_it_is_quiet(failing: str) 
     plan.next(forest)
     if failing == "nodes":
         plan.passed(forest)
-        plan.next(forest)
+        for size in (20, 10, 5, 2):
+            assert len(tails(plan.next(forest))) == size  # half as many each time
+            assert plan.failed() == ()
+        assert tails(plan.next(forest)) == ("a/n00/#",)
     assert plan.failed() == ()
 
     assert tails(plan.next(forest)) == ("a/#",)
