@@ -163,13 +163,14 @@ class House:
 
     async def _hang_up(self) -> None:
         if self.hangs_up_after is not None:
-            while not any(connection.filters for connection in self._connections()):  # noqa: ASYNC110 - virtual time
+            while not any(connection.filters for connection in self.connections()):  # noqa: ASYNC110 - virtual time
                 await trio.sleep(0.1)
             await trio.sleep(self.hangs_up_after)
-            for connection in self._connections():
+            for connection in self.connections():
                 connection.hang_up()
 
-    def _connections(self) -> list[Connection]:
+    def connections(self) -> list[Connection]:
+        """Those of the present example, to whichever panel."""
         return [connection for panel in self.panels.values() for connection in panel.broker.connections]
 
     @contextlib.asynccontextmanager
