@@ -183,7 +183,7 @@ class SimulatedPanel:
         """The panel's service ends and begins again; its broker stays. Returns when it is ``ready``.
 
         Args:
-            away: s.
+            away: how long, s.
             goodbye: the last ``$state``; ``None``: none.
             init: whether it says ``init`` first.
             build: of other firmware from now on.
