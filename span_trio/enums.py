@@ -1,4 +1,4 @@
-"""The words of the wire: enums whose members are ``str`` and equal to their text.
+"""The words of the wire, and of the connection: enums whose members are ``str`` and equal to their text.
 
 A text that this version does not know stays that text in a snapshot; `WireEnum.of` maps it to UNKNOWN for decisions.
 """
@@ -10,6 +10,7 @@ from typing import Self
 
 __all__ = [
     "CommunicationState",
+    "ConnectionReason",
     "DominantPowerSource",
     "DoorState",
     "DsmState",
@@ -27,6 +28,41 @@ __all__ = [
     "VendorCloud",
     "WireEnum",
 ]
+
+
+class ConnectionReason(enum.StrEnum):
+    """Why a panel is live, or is not: a closed set.
+
+    In the order in which a connection gets past them. What is particular (the raw ``$state``, the ids of the pending
+    devices, what the certificate carries) stands beside it as ``detail``.
+    """
+
+    UNREACHABLE = "unreachable"
+    """Nobody answers, the address refuses, the name is not known, or the peer does not speak MQTT."""
+    CERTIFICATE = "certificate"
+    """The broker's certificate has expired, is not valid yet, or names another host: tried again until it is mended."""
+    CA_CHANGED = "certificate authority changed"
+    """The panel hands out another CA than the one that is trusted. Never trusted silently."""
+    REFUSED = "refused"
+    """User name and password, or the subscription, refused."""
+    LINK_LOST = "link lost"
+    """The broker, or the network, ended the link."""
+    SILENT_PEER = "silent peer"
+    """No whole packet for 1.5 times the keepalive: a dead broker, a cut cable."""
+    PROTOCOL_ERROR = "protocol error"
+    """What the peer said was no MQTT."""
+    REPLAY = "replay incomplete"
+    """The broker has not yet told all that it has retained."""
+    DEVICE_STATE = "device state"
+    """The panel's own ``$state`` is not ``ready``."""
+    PENDING_DEVICE = "pending device"
+    """A device that belongs to the panel is not described yet, or its values are not complete."""
+    UNCONFIRMED = "values of before not confirmed"
+    """The panel was lost and says ``ready``, and has not yet published again what it knew."""
+    SILENT_PANEL = "silent panel"
+    """The broker is alive, and the panel behind it has said nothing for ``max_silence``, or nothing yet."""
+    LIVE = "live"
+    """Nothing is in the way."""
 
 
 class WireEnum(enum.StrEnum):

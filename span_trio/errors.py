@@ -5,6 +5,7 @@
     SpanPanelError
      +-- SpanPanelAuthError            credentials or subscription refused
      +-- SpanPanelConnectionError      no link to the panel, or the link was lost
+     |    +-- SpanPanelCertificateError ... because of its certificate, or of another CA
      +-- SpanPanelTimeoutError         the panel did not become ready in time; names what is missing
      +-- SpanPanelValidationError      an argument, a file or a setting cannot be meant
      +-- SpanPanelAPIError             the REST API answered something it should not have
@@ -18,9 +19,12 @@ No message, attribute or cause of these carries a secret. Cancellation is never 
 
 from __future__ import annotations
 
+from .enums import ConnectionReason
+
 __all__ = [
     "SpanPanelAPIError",
     "SpanPanelAuthError",
+    "SpanPanelCertificateError",
     "SpanPanelClosedError",
     "SpanPanelConnectionError",
     "SpanPanelError",
@@ -41,7 +45,32 @@ class SpanPanelAuthError(SpanPanelError):
 
 
 class SpanPanelConnectionError(SpanPanelError):
-    """There is no link: the address refuses, nothing answers, TLS fails, or the link was lost."""
+    """There is no link: the address refuses, nothing answers, TLS fails, or the link was lost.
+
+    Attributes:
+        answered: whether somebody was there: what refuses or hangs up may be asked again sooner than silence.
+    """
+
+    def __init__(self, message: str, *, answered: bool = True) -> None:
+        super().__init__(message)
+        self.answered = answered
+
+
+class SpanPanelCertificateError(SpanPanelConnectionError):
+    """TLS failed: the certificate is not good for this host, or is not of the CA that is trusted.
+
+    Attributes:
+        trusted_sha256: the fingerprint of the CA that is trusted; ``None`` if that is not the question.
+        advertised_sha256: of the CA that the panel hands out, where that is another one: it was replaced (a firmware
+            upgrade or a factory reset can do that), or this is not your panel. A person has to decide.
+    """
+
+    def __init__(
+        self, message: str, *, trusted_sha256: str | None = None, advertised_sha256: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.trusted_sha256 = trusted_sha256
+        self.advertised_sha256 = advertised_sha256
 
 
 class SpanPanelTimeoutError(SpanPanelError):
@@ -82,12 +111,14 @@ class SpanPanelStaleDataError(SpanPanelError):
     """There is no current data: the panel is not live. Old data is never handed out instead.
 
     Attributes:
-        reason: why, as text; equal to the reason of the offline edge.
+        reason: why not, now. The offline edge has the same, unless more has become known since.
+        detail: the particulars.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"the panel is not live: {reason}")
+    def __init__(self, reason: ConnectionReason, detail: str = "") -> None:
+        super().__init__(f"the panel is not live: {reason}: {detail}" if detail else f"the panel is not live: {reason}")
         self.reason = reason
+        self.detail = detail
 
 
 class SpanPanelClosedError(SpanPanelError):

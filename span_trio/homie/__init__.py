@@ -4,7 +4,7 @@ In the order of the data: `topics` and `values` (grammar), `description`, `devic
 (all devices of one epoch), `lifecycle` and `accumulator` (is the tree live?).
 """
 
-from .accumulator import Accumulator, Edge, Obstacle, ObstacleKind
+from .accumulator import Accumulator
 from .description import (
     DescriptionError,
     DeviceDescription,
@@ -14,6 +14,7 @@ from .description import (
     parse_properties,
 )
 from .device import Device, LogEntry, Node
+from .edges import ConnectionEdge, Obstacle
 from .forest import Forest
 from .lifecycle import DeviceState, Event, Lifecycle, effective_state
 from .messages import Instant, Message
@@ -49,13 +50,13 @@ __all__ = [
     "Accumulator",
     "Color",
     "ColorFormat",
+    "ConnectionEdge",
     "Datatype",
     "DescriptionError",
     "Device",
     "DeviceDescription",
     "DeviceState",
     "Dirty",
-    "Edge",
     "EnumFormat",
     "Event",
     "Fallback",
@@ -72,7 +73,6 @@ __all__ = [
     "NodeDescription",
     "NumberFormat",
     "Obstacle",
-    "ObstacleKind",
     "PropertyDescription",
     "Request",
     "SubscriptionPlan",

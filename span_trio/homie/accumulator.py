@@ -3,12 +3,13 @@
 The rules of this room:
 
 * Live is: link up, and replay barrier passed, and root ``$state`` = ready, and no pending device, and values
-  confirmed. ``Accumulator._obstacle`` is that sentence; nothing else decides.
+  confirmed, and (where that is asked for) not silent. ``Accumulator._obstacle`` is that sentence; nothing else decides.
 * It is judged message by message, in wire order: a batch may merge snapshots, never edges (I1). Edges alternate, the
   first is online.
 * A device's replay is complete when its *own* barrier has passed. A device that is declared as a child is pending until
   then, and until it is described. Pending children are waited for with a deadline each; then the tree is live without
   them. The root is waited for without one.
+* A device that has overflowed is asked for again, by itself, with growing pauses: what was too much may be gone (I8).
 * Time is an argument: `Accumulator.deadline` says when `Accumulator.tick` wants to be called; nothing here reads a
   clock.
 * Each epoch has a new `Forest`; what a barrier or a message of an older epoch says is not heard.
@@ -16,46 +17,23 @@ The rules of this room:
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
+from ..enums import ConnectionReason
+from .edges import ConnectionEdge, Obstacle
 from .forest import Forest
 from .lifecycle import UNCONFIRMED, DeviceState, Lifecycle
 from .messages import Instant, Message
 from .slots import Fallback, Limits
 from .subscriptions import Request, SubscriptionPlan
 
-__all__ = ["Accumulator", "Edge", "Obstacle", "ObstacleKind"]
+__all__ = ["Accumulator"]
 
-
-class ObstacleKind(enum.StrEnum):
-    """Why a tree is not live."""
-
-    LINK = "no link"
-    REPLAY = "replay incomplete"
-    STATE = "device state"
-    PENDING = "pending device"
-    UNCONFIRMED = "values of before not confirmed"
-
-
-class Obstacle(NamedTuple):
-    """Why a tree is not live, and the particulars: the raw ``$state``, the pending ids, what happened to the link."""
-
-    kind: ObstacleKind
-    detail: str = ""
-
-    def __str__(self) -> str:
-        """In words."""
-        return f"{self.kind}: {self.detail}" if self.detail else str(self.kind)
-
-
-class Edge(NamedTuple):
-    """Live turned true (``obstacle`` is ``None``) or false."""
-
-    obstacle: Obstacle | None
-    at: Instant
-    epoch: int
+_FIRST_PAUSE: Final = 2.0  # s, until a device that has overflowed is asked for again; then twice as long, until …
+_LONGEST_PAUSE: Final = 60.0
+_GIVEN_UP: Final = float("-inf")
+_NEVER: Final = float("inf")
 
 
 class Accumulator:
@@ -69,6 +47,8 @@ class Accumulator:
         settle: how long (s) unconfirmed values may stay unrepublished after ``ready``.
         first_patience: how long (s) the first live may wait for a pending child.
         patience: how long (s) a pending child may keep the tree from being live later on.
+        max_silence: how long (s) no value may be published until the tree counts as silent; where it is limited, it
+            counts as silent until the first one. Survives links: what a broker has retained is no sign of life.
     """
 
     def __init__(
@@ -81,6 +61,7 @@ class Accumulator:
         settle: float = 2.0,
         first_patience: float = 15.0,
         patience: float = 10.0,
+        max_silence: float = float("inf"),
     ) -> None:
         self.root: Final = root
         self.domain: Final = domain
@@ -88,14 +69,17 @@ class Accumulator:
         self.settle: Final = settle
         self.first_patience: Final = first_patience
         self.patience: Final = patience
+        self.max_silence: Final = max_silence
         self.fallback = fallback
         self.epoch: int = 0
         self.forest: Forest = self._new_forest()
-        self.obstacle: Obstacle | None = Obstacle(ObstacleKind.LINK, "not connected yet")
+        self.obstacle: Obstacle | None = Obstacle(ConnectionReason.UNREACHABLE, "not connected yet")
         """Why the tree is not live now; ``None`` while it is."""
         self._link: Obstacle | None = self.obstacle
-        self._edges: list[Edge] = []
+        self._edges: list[ConnectionEdge] = []
         self._was_live = False
+        self._heard_at = _NEVER  # when a value was published last
+        self._silent = max_silence != _NEVER
         self._reset()
 
     def _new_forest(self) -> Forest:
@@ -113,6 +97,8 @@ class Accumulator:
         self._unconfirmed: set[str] = set()  # topics whose values are of before
         self._awaited: set[str] = set()  # while settling: those of them that show
         self._settled_at = 0.0
+        self._ask_again: dict[str, float] = {}  # device that has overflowed -> when
+        self._pauses: dict[str, tuple[float, float]] = {}  # such a device -> how long it was last, and until when
 
     # --- input ---
 
@@ -124,19 +110,21 @@ class Accumulator:
         self._reset()
         self._judge(now)
 
-    def link_down(self, detail: str, now: Instant) -> None:
-        """The link is gone."""
-        self._link = Obstacle(ObstacleKind.LINK, detail)
+    def link_down(self, why: Obstacle, now: Instant) -> None:
+        """The link is gone; or more is known about why there is none."""
+        self._link = why
         self._judge(now)
 
     def receive(self, messages: Iterable[Message], now: Instant) -> None:
         """Messages of this epoch, in wire order."""
-        forest, wall = self.forest, now.wall
+        forest, wall, watching = self.forest, now.wall, self.max_silence != _NEVER
         for message in messages:
             if forest.absorb(message, wall):
                 self._reshape(now)
             elif self._lifecycle in UNCONFIRMED:
                 self._confirm(message, now)
+            if watching and not message.retain:
+                self._hear(message.topic, now)
 
     def overflow(self, topic: str, now: Instant) -> None:
         """A message on ``topic`` was too large to be taken: what it said is not known."""
@@ -152,6 +140,12 @@ class Accumulator:
 
     def tick(self, now: Instant) -> None:
         """It is `deadline`, or later."""
+        self._silent = self._silent or now.monotonic >= self._heard_at + self.max_silence
+        for device in [device for device, at in self._ask_again.items() if at <= now.monotonic]:
+            if self._plan.asks_for(device, self.forest):  # its barrier would pass for the new one's
+                self._ask_again[device] = now.monotonic + _FIRST_PAUSE
+            else:
+                self._forgive(device)
         self._reshape(now)
 
     def set_fallback(self, fallback: Fallback) -> None:
@@ -172,6 +166,9 @@ class Accumulator:
         times = [self._pending[child] for child in self._blocking]
         if self._lifecycle is Lifecycle.SETTLING:
             times.append(self._settled_at)
+        times.extend(self._ask_again.values())
+        if not self._silent and self.max_silence != _NEVER:
+            times.append(self._heard_at + self.max_silence)
         return min(times, default=None)
 
     @property
@@ -179,7 +176,7 @@ class Accumulator:
         """The children that are declared and not usable yet, waited for or given up."""
         return tuple(self._pending)
 
-    def take_edges(self) -> list[Edge]:
+    def take_edges(self) -> list[ConnectionEdge]:
         """The edges since the last call."""
         edges, self._edges = self._edges, []
         return edges
@@ -235,8 +232,41 @@ class Accumulator:
         if waiting.keys() != self._pending.keys():
             self.forest.touch(self.root)  # the snapshot names them
         self._pending = waiting
+        self._remember_overflows(now)
         self._weigh(now)
         self._judge(now)
+
+    def _remember_overflows(self, now: Instant) -> None:
+        """Say when to ask again for what has overflowed: later and later, unless it has fitted for a while."""
+        overflowed = [name for name in self._members if name in self.forest.devices]
+        overflowed = [name for name in overflowed if self.forest.devices[name].overflowed]
+        for name in overflowed:
+            if name not in self._ask_again and name in self._complete:
+                pause, until = self._pauses.get(name, (0.0, 0.0))
+                calm = now.monotonic > until + _LONGEST_PAUSE
+                pause = _FIRST_PAUSE if calm or not pause else min(2 * pause, _LONGEST_PAUSE)
+                self._ask_again[name] = now.monotonic + pause
+                self._pauses[name] = pause, self._ask_again[name]
+        if self._pauses:
+            self._pauses = {name: pause for name, pause in self._pauses.items() if name in self._members}
+            self._ask_again = {name: at for name, at in self._ask_again.items() if name in overflowed}
+
+    def _forgive(self, name: str) -> None:
+        """Ask for a device that has overflowed once more, as if it were new."""
+        del self._ask_again[name]
+        self.forest.forgive(name)
+        self._plan.forget(name)
+        self._requested.discard(name)
+        self._complete.discard(name)
+
+    def _hear(self, topic: str, now: Instant) -> None:
+        """A value of a device of ours is a sign of life; what others publish (commands, say) is none."""
+        if not self.forest.holds(topic) or topic.split("/", 3)[2] not in self._members:
+            return
+        self._heard_at = now.monotonic
+        if self._silent:
+            self._silent = False
+            self._judge(now)
 
     def _weigh(self, now: Instant) -> None:
         """Which values are of before? The root's lifecycle says when to ask."""
@@ -280,24 +310,28 @@ class Accumulator:
     def _judge(self, now: Instant) -> None:
         obstacle = self._obstacle()
         if (obstacle is None) != (self.obstacle is None):
-            self._edges.append(Edge(obstacle, now, self.epoch))
-            self._was_live = self._was_live or obstacle is None
+            reason, detail = obstacle or Obstacle(ConnectionReason.LIVE)
+            state = self.forest.devices[self.root].state_text
+            self._edges.append(ConnectionEdge(obstacle is None, reason, detail, state, self.epoch, now))
+            self._was_live = True
         self.obstacle = obstacle
 
     def _obstacle(self) -> Obstacle | None:
         if self._link is not None:
             return self._link
         if self.root not in self._complete:
-            return Obstacle(ObstacleKind.REPLAY)
+            return Obstacle(ConnectionReason.REPLAY)
         root = self.forest.devices[self.root]
         if root.state_text != DeviceState.READY:
-            return Obstacle(ObstacleKind.STATE, "not published" if root.state_text is None else root.state_text)
+            return Obstacle(
+                ConnectionReason.DEVICE_STATE, "not published" if root.state_text is None else root.state_text
+            )
         waiting = self._waiting()
         if waiting:
-            return Obstacle(ObstacleKind.PENDING, ", ".join(waiting))
+            return Obstacle(ConnectionReason.PENDING_DEVICE, ", ".join(waiting))
         if root.lifecycle is not Lifecycle.READY:
-            return Obstacle(ObstacleKind.UNCONFIRMED)
+            return Obstacle(ConnectionReason.UNCONFIRMED)
+        if self._silent:
+            since = "yet" if self._heard_at == _NEVER else f"for {self.max_silence:g} s"
+            return Obstacle(ConnectionReason.SILENT_PANEL, f"no value {since}")
         return None
-
-
-_GIVEN_UP: Final = float("-inf")

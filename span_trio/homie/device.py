@@ -36,7 +36,6 @@ class Node:
     targets: dict[str, Value] = attrs.field(factory=dict[str, Value])
     changed: dict[str, float] = attrs.field(factory=dict[str, float])
     """Property id -> wall time (Unix s) of the last change that was not a replay."""
-    dirty: bool = False
     topics: int = 0
     """How many of its topics are kept; a node with none that nobody describes is forgotten."""
 

@@ -120,8 +120,7 @@ class Forest:
     def _sweep(self, device: Device, node: Node) -> None:
         if not node.topics and node.description is None:
             del device.nodes[node.id]
-            if node.dirty:  # its device is, too
-                self._ledger.dirty.nodes.remove(node)
+            self._ledger.dirty.nodes.pop(node, None)  # its device is dirty, too
 
     def _redeclare(self, device: Device) -> None:
         """Apply a new description: nodes appear and vanish, every kept payload is decoded anew."""
@@ -159,6 +158,15 @@ class Forest:
             self._ledger.overflow(device, "too large")
             self.absorb(Message(topic, b""), 0.0)
 
+    def forgive(self, device: str) -> None:
+        """A device that has overflowed is asked for again: whether it fits is to be seen anew."""
+        found = self.devices.get(device)
+        if found is not None:
+            found.overflowed = False
+            if not found.topics:
+                del self.devices[device]
+                self._properties.pop(device, None)
+
     def pin(self, device: str) -> None:
         """Keep this device, not heard of yet, whatever is cleared: what became of it shall not be forgotten."""
         self.devices[device] = Device(device, topics=1)
@@ -177,8 +185,6 @@ class Forest:
     def take_dirty(self) -> Dirty:
         """Hand over what changed since the last call."""
         dirty, self._ledger.dirty = self._ledger.dirty, Dirty()
-        for node in dirty.nodes:
-            node.dirty = False
         return dirty
 
     @property

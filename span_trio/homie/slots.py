@@ -49,9 +49,9 @@ class Limits:
 
 @attrs.define
 class Dirty:
-    """What changed: nodes with a changed value, devices whose shape changed (description, state, alerts)."""
+    """What changed: values, by node and property id; devices whose shape changed (description, state, alerts)."""
 
-    nodes: list[Node] = attrs.field(factory=list[Node])
+    nodes: dict[Node, set[str]] = attrs.field(factory=dict[Node, set[str]])
     devices: set[str] = attrs.field(factory=set[str])
     urgent: bool = False
     """An enum or boolean that had a value changed it: somebody may be waiting for that."""
@@ -87,11 +87,13 @@ class Ledger:
         self.payload_bytes += size
         return True
 
-    def touch(self, node: Node, *, urgent: bool) -> None:
+    def touch(self, node: Node, name: str, *, urgent: bool) -> None:
         """A value that shows has changed."""
-        if not node.dirty:
-            node.dirty = True
-            self.dirty.nodes.append(node)
+        names = self.dirty.nodes.get(node)
+        if names is None:
+            self.dirty.nodes[node] = {name}
+        else:
+            names.add(name)
         if urgent:
             self.dirty.urgent = True
 
@@ -123,7 +125,8 @@ class Slot(abc.ABC):
         """Take a payload, empty for a deletion, that came at ``wall`` (Unix s)."""
         if payload == self.raw:
             return Effect.NOTHING
-        if not self.ledger.reserve(self.device, len(payload) - len(self.raw)):
+        growth = len(payload) - len(self.raw)
+        if growth and not self.ledger.reserve(self.device, growth):
             payload = b""  # what it is now cannot be known: what it was must not pass for it
             self.ledger.reserve(self.device, -len(self.raw))
         self.raw = payload
@@ -199,7 +202,7 @@ class _Log(Slot):
 class PropertySlot(Slot):
     """The value, or the ``$target``, of one property."""
 
-    __slots__ = ("declaration", "decode", "is_target", "node", "shown")
+    __slots__ = ("declaration", "decode", "is_target", "node", "shown", "urgent")
 
     def __init__(self, ledger: Ledger, device: Device, topic: Topic) -> None:
         super().__init__(ledger, device, topic)
@@ -218,6 +221,7 @@ class PropertySlot(Slot):
         self.declaration: PropertyDescription | None = declaration
         datatype = None if declaration is None else declaration.datatype
         self.decode: Callable[[bytes], Value] = DECODERS[datatype or Datatype.STRING]
+        self.urgent: bool = datatype in _URGENT
 
     def redeclare(self) -> None:
         """Decode anew what is kept, by the description of now."""
@@ -247,10 +251,7 @@ class PropertySlot(Slot):
                 self.node.changed.pop(self.name, None)
         else:
             self.shown[self.name] = value
-        self.ledger.touch(
-            self.node,
-            urgent=old is not None and self.declaration is not None and self.declaration.datatype in _URGENT,
-        )
+        self.ledger.touch(self.node, self.name, urgent=self.urgent and old is not None)
         return value is not None
 
 

@@ -63,6 +63,17 @@ class SubscriptionPlan:
         """Subscribe to these devices, not wanted before."""
         self._wanted.extend(devices)
 
+    def asks_for(self, device: str, forest: Forest) -> bool:
+        """Whether a request for it is outstanding, or still to come."""
+        steps = self._steps if self._outstanding is None else (self._outstanding, *self._steps)
+        return (
+            device in self._wanted or any(device in step.devices for step in steps) or not self.covers(device, forest)
+        )
+
+    def forget(self, device: str) -> None:
+        """It will be wanted again, from the beginning."""
+        self._narrow.pop(device, None)
+
     def next(self, forest: Forest) -> Request | None:
         """The next request, if none is outstanding and there is one. ``forest`` is what is known so far."""
         if self._outstanding is not None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import settings
 
-from span_trio.homie import Accumulator, Forest, Instant, Message, Request, Value
+from span_trio.enums import ConnectionReason
+from span_trio.homie import Accumulator, Forest, Instant, Message, Obstacle, Request, Value
 
 FEWER = settings(max_examples=settings().max_examples // 2)
 """For properties that are many, or slow: half the examples of the profile."""
@@ -82,8 +83,8 @@ class Session:
     def connect(self, epoch: int = 1) -> None:
         self.core.link_up(epoch, at(self.now))
 
-    def disconnect(self, detail: str = "reset by peer") -> None:
-        self.core.link_down(detail, at(self.now))
+    def disconnect(self, detail: str = "reset by peer", reason: ConnectionReason = ConnectionReason.LINK_LOST) -> None:
+        self.core.link_down(Obstacle(reason, detail), at(self.now))
 
     def hear(self, tail: str, payload: bytes | str, *, retain: bool = False) -> None:
         self.core.receive([message(tail, payload, retain=retain)], at(self.now))
@@ -108,11 +109,16 @@ class Session:
         while (deadline := self.core.deadline) is not None and deadline <= until:
             self.now = max(self.now, deadline)
             self.core.tick(at(self.now))
+            assert self.core.deadline is None or self.core.deadline > self.now, "a tick that wants another one at once"
+            self.serve()
         self.now = until
+
+    def serve(self) -> None:
+        """What is asked for after a tick is answered, where there is somebody who does."""
 
     def edges(self) -> list[str]:
         """The edges since the last call, in words."""
-        return ["online" if edge.obstacle is None else str(edge.obstacle) for edge in self.core.take_edges()]
+        return [str(edge).removeprefix("offline, ") for edge in self.core.take_edges()]
 
     @property
     def obstacle(self) -> str | None:

@@ -686,6 +686,35 @@ def test_a_message_that_was_too_large_and_is_no_state_marks_nothing(topic: str, 
     assert list(forest.devices) == ["house"]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_device_that_is_forgiven_is_kept_for_what_is_known_of_it_alone(known: bool) -> None:
+    forest = forest_of(*([("house/$state", "ready")] if known else []))
+    forest.overflow("ebus/5/house/meter/power")
+
+    forest.forgive("house")
+
+    assert [(device.id, device.overflowed) for device in forest.devices.values()] == [("house", False)] * known
+
+
+def test_forgiving_a_device_of_which_nothing_is_known_does_nothing() -> None:
+    forest = forest_of(("house/$state", "ready"))
+
+    forest.forgive("car")
+
+    assert set(forest.devices) == {"house"}
+
+
+def test_i8_a_device_that_is_forgiven_can_overflow_and_be_told_of_again() -> None:
+    forest = forest_of(("house/$state", "ready"), limits=Limits(topics=1))
+    assert absorb(forest, "house/meter/power", "1")
+    assert not absorb(forest, "house/meter/power", "1")
+
+    forest.forgive("house")
+
+    assert absorb(forest, "house/meter/power", "1")
+    assert forest.devices["house"].overflowed
+
+
 def test_contents_do_not_depend_on_the_way_there() -> None:
     """Nothing of what came and went is left: only the newest of each topic counts."""
     there = forest_of(("house/$description", HOUSE), ("house/meter/power", "5"), ("house/$alert/a", "b"))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from span_trio.homie import (
     Accumulator,
+    ConnectionEdge,
     Datatype,
     DeviceDescription,
-    Edge,
     Forest,
     InvalidPayload,
     Limits,
@@ -199,11 +199,11 @@ def test_i1_edges_alternate_and_the_first_is_online_whatever_happens() -> None:
     @given(st.lists(STEPS, min_size=10, max_size=30), st.sampled_from([started, started, Session]))
     def attempt(steps: list[Step], beginning: Callable[[], Session]) -> None:
         session = beginning()
-        edges: list[Edge] = []
+        edges: list[ConnectionEdge] = []
         for step in steps:
             take(session, step)
             edges += session.core.take_edges()
-            assert session.core.live == (bool(edges) and edges[-1].obstacle is None)
+            assert session.core.live == (bool(edges) and edges[-1].online)
             if session.core.live:
                 house = session.core.forest.devices["house"]
                 assert (house.state_text, house.description is None, house.overflowed) == ("ready", False, False)
@@ -213,7 +213,7 @@ def test_i1_edges_alternate_and_the_first_is_online_whatever_happens() -> None:
             elif session.core.epoch:
                 assert session.core.missing()
 
-        assert [edge.obstacle is None for edge in edges] == [number % 2 == 0 for number in range(len(edges))]
+        assert [edge.online for edge in edges] == [number % 2 == 0 for number in range(len(edges))]
         runs.update(["all"] + ["live"] * bool(edges) + ["live twice"] * (len(edges) > 2))
         event(f"{min(len(edges), 6)} edges")
 
@@ -307,7 +307,7 @@ def test_i3_any_split_into_batches_gives_the_same_edges() -> None:
     @given(st.lists(FLAPS, min_size=10, max_size=20), SHUFFLES, SETTLE)
     def attempt(sequence: list[tuple[str, bytes]], random: Random, settle: float) -> None:
         messages = [message(tail, payload, retain=random.random() < 0.2) for tail, payload in sequence]
-        told: list[tuple[list[Edge], object, object]] = []
+        told: list[tuple[list[ConnectionEdge], object, object]] = []
         for batches in ([messages], [[one] for one in messages], split(random, messages)):
             session = started(settle=settle)
             for batch in batches:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from span_trio.homie import Accumulator, Forest, Message, ObstacleKind, Request, SubscriptionPlan
+from span_trio.enums import ConnectionReason
+from span_trio.homie import Accumulator, Forest, Message, Request, SubscriptionPlan
 
 from .helpers import FEWER, FLOAT, absorb, at, describe, forest_of, shown
 
@@ -261,7 +262,7 @@ def test_a_plan_always_ends_with_every_device_complete() -> None:
 
         subscribe_all(core, broker)
 
-        assert core.obstacle is None or core.obstacle.kind is not ObstacleKind.REPLAY
+        assert core.obstacle is None or core.obstacle.reason is not ConnectionReason.REPLAY
         assert not [words for words in core.missing() if "replay" in words]
         if queue >= 4:  # a state, a description, and the answer fit in
             assert core.live
