@@ -7,7 +7,7 @@ over by position (a test holds it).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..enums import (
     DominantPowerSource,
@@ -38,12 +38,22 @@ __all__ = [
     "PV",
     "UPSTREAM",
     "Step",
+    "Table",
     "circuit_id",
+    "dependents",
     "row",
 ]
 
-Step: TypeAlias = Callable[[Node], Any]
-"""From a node to a field's value."""
+
+class Step(NamedTuple):
+    """How to make a field's value from a node, and the properties that it depends on."""
+
+    make: Callable[[Node], Any]
+    names: tuple[str, ...] = ()
+
+
+Table: TypeAlias = Mapping[str, Step]
+"""The fields of a class, in its order."""
 
 NOTHING: Final = Node("nothing", Device("nothing"))
 """Stands for a node that is not there: it has no values."""
@@ -55,11 +65,11 @@ def circuit_id(node: str) -> str:
 
 
 def _value(name: str, convert: Callable[[Value | None], Any]) -> Step:
-    return lambda node: convert(node.values.get(name))
+    return Step(lambda node: convert(node.values.get(name)), (name,))
 
 
 def _target(name: str, convert: Callable[[Value | None], Any]) -> Step:
-    return lambda node: convert(node.targets.get(name))
+    return Step(lambda node: convert(node.targets.get(name)), (name,))
 
 
 def _negative(value: Value | None) -> float | None:
@@ -69,11 +79,16 @@ def _negative(value: Value | None) -> float | None:
 def _changed(*names: str) -> Step:
     """When the newest of these properties changed, Unix s."""
 
-    def step(node: Node) -> int | None:
+    def newest(node: Node) -> int | None:
         times = [node.changed[name] for name in names if name in node.changed]
         return int(max(times)) if times else None
 
-    return step
+    return Step(newest, names)
+
+
+def _fixed(value: Any) -> Step:
+    """What this schema does not tell."""
+    return Step(lambda _: value)
 
 
 def _cloud_up(value: Value | None) -> bool | None:
@@ -81,11 +96,11 @@ def _cloud_up(value: Value | None) -> bool | None:
 
 
 def _settable(name: str) -> Step:
-    def step(node: Node) -> bool:
+    def is_settable(node: Node) -> bool:
         declared = node.declared(name)  # in this charger's own description: nothing else is a permission
         return declared is not None and declared.settable
 
-    return step
+    return Step(is_settable)
 
 
 def _effective_limit(node: Node) -> int | None:
@@ -101,7 +116,7 @@ def _pcs_limit(field: str, wire: str) -> dict[str, Step]:
     }
 
 
-CORE: Final[Mapping[str, Step]] = {
+CORE: Final[Table] = {
     "firmware_version": _value("software-version", text),
     "vendor_name": _value("vendor-name", text),
     "model": _value("model", text),
@@ -132,11 +147,9 @@ LUGS: Final[Mapping[str, tuple[str, str]]] = {
     "downstream_l1_current_a": (DOWNSTREAM, "l1-current"),
     "downstream_l2_current_a": (DOWNSTREAM, "l2-current"),
 }
-FLOWS: Final[Mapping[str, Step]] = {
-    f"power_flow_{flow}": _value(flow, number) for flow in ("pv", "battery", "grid", "site")
-}
-CIRCUIT: Final[Mapping[str, Step]] = {
-    "circuit_id": lambda node: circuit_id(node.id),
+FLOWS: Final[Table] = {f"power_flow_{flow}": _value(flow, number) for flow in ("pv", "battery", "grid", "site")}
+CIRCUIT: Final[Table] = {
+    "circuit_id": Step(lambda node: circuit_id(node.id)),
     "name": _value("name", text),
     "relay_state": _value("relay", known(RelayState)),
     "relay_state_target": _target("relay", member(RelayState)),
@@ -146,27 +159,29 @@ CIRCUIT: Final[Mapping[str, Step]] = {
     "produced_energy_wh": _value("imported-energy", number),
     "current_a": _value("current", number),
     "breaker_rating_a": _value("breaker-rating", whole),
-    "tabs": lambda node: tabs_of(whole(node.values.get("space")), flag(node.values.get("dipole"))),
+    "tabs": Step(
+        lambda node: tabs_of(whole(node.values.get("space")), flag(node.values.get("dipole"))), ("space", "dipole")
+    ),
     "is_240v": _value("dipole", flag),
     "priority": _value("shed-priority", known(ShedPriority)),
     "priority_target": _target("shed-priority", member(ShedPriority)),
     # Flat $settable is the same on every circuit: the flag is the lock, and no flag means permitted.
-    "is_user_controllable": lambda node: flag(node.values.get("always-on")) is not True,
+    "is_user_controllable": Step(lambda node: flag(node.values.get("always-on")) is not True, ("always-on",)),
     "is_sheddable": _value("sheddable", flag),
     "is_never_backup": _value("never-backup", flag),
     "always_on": _value("always-on", flag),
-    "device_type": lambda _: "circuit",
-    "relative_position": lambda _: None,
+    "device_type": _fixed("circuit"),
+    "relative_position": _fixed(None),
     "pcs_managed": _value("pcs-managed", flag),
     "pcs_priority": _value("pcs-priority", whole),
     "energy_accum_update_time_s": _changed("imported-energy", "exported-energy"),
     "instant_power_update_time_s": _changed("active-power"),
 }
-BATTERY: Final[Mapping[str, Step]] = {
+BATTERY: Final[Table] = {
     "soc_percentage": _value("soc", number),
     "soe_kwh": _value("soe", number),
-    "power_w": lambda _: None,
-    "communication_state": lambda _: None,
+    "power_w": _fixed(None),
+    "communication_state": _fixed(None),
     "connected": _value("connected", flag),
     "nameplate_capacity_kwh": _value("nameplate-capacity", number),
     "vendor_name": _value("vendor-name", text),
@@ -175,7 +190,7 @@ BATTERY: Final[Mapping[str, Step]] = {
     "serial_number": _value("serial-number", text),
     "software_version": _value("software-version", text),
 }
-PV: Final[Mapping[str, Step]] = {
+PV: Final[Table] = {
     "vendor_name": _value("vendor-name", text),
     "model": _value("product-name", text),
     "serial_number": _value("serial-number", text),
@@ -183,12 +198,12 @@ PV: Final[Mapping[str, Step]] = {
     "nameplate_capacity_w": _value("nameplate-capacity", number),
     "feed_circuit_id": _value("feed", reference),
     "relative_position": _value("relative-position", member(RelativePosition)),
-    "connected": lambda _: None,
-    "device_id": lambda node: node.device.id,
-    "node_id": lambda node: node.id,
+    "connected": _fixed(None),
+    "device_id": Step(lambda node: node.device.id),
+    "node_id": Step(lambda node: node.id),
 }
-EVSE: Final[Mapping[str, Step]] = {
-    "node_id": lambda node: node.id,
+EVSE: Final[Table] = {
+    "node_id": Step(lambda node: node.id),
     "feed_circuit_id": _value("feed", reference),
     "status": _value("status", known(EvseStatus)),
     "lock_state": _value("lock-state", known(LockState)),
@@ -198,18 +213,18 @@ EVSE: Final[Mapping[str, Step]] = {
     "part_number": _value("part-number", text),
     "serial_number": _value("serial-number", text),
     "software_version": _value("software-version", text),
-    "connected": lambda _: None,
+    "connected": _fixed(None),
     "charge_current_limit_a": _value("user-max-charge-current", whole),
     "charge_current_ceiling_a": _value("max-charge-current", whole),
     "charge_current_limit_target_a": _target("user-max-charge-current", whole),
     "charge_current_limit_settable": _settable("user-max-charge-current"),
-    "effective_charge_current_limit_a": _effective_limit,
+    "effective_charge_current_limit_a": Step(_effective_limit, ("user-max-charge-current", "max-charge-current")),
 }
-PCS: Final[Mapping[str, Step]] = {
+PCS: Final[Table] = {
     "enabled": _value("enabled", flag),
     "active": _value("active", flag),
     "import_limit_a": _value("import-limit", number),
-    "binding_constraint": lambda _: None,
+    "binding_constraint": _fixed(None),
     **_pcs_limit("feed", "feed"),
     **_pcs_limit("operator", "grid"),
     **_pcs_limit("off_grid", "off-grid"),
@@ -217,7 +232,16 @@ PCS: Final[Mapping[str, Step]] = {
 }
 
 
-def row(table: Mapping[str, Step], node: Node | None) -> list[Any]:
+def row(table: Table, node: Node | None) -> list[Any]:
     """The values of a table's fields; for no node, what the fields are when there is no such node."""
     node = NOTHING if node is None else node
-    return [step(node) for step in table.values()]
+    return [step.make(node) for step in table.values()]
+
+
+def dependents(table: Table) -> Mapping[str, tuple[tuple[int, Callable[[Node], Any]], ...]]:
+    """For each property: the positions of the fields that depend on it, and how to make them."""
+    names = {name for step in table.values() for name in step.names}
+    return {
+        name: tuple((place, step.make) for place, step in enumerate(table.values()) if name in step.names)
+        for name in names
+    }

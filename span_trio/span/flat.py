@@ -12,7 +12,8 @@ The rules of this room:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -42,8 +43,9 @@ from .fields import (
     PCS,
     PV,
     UPSTREAM,
-    Step,
+    Table,
     circuit_id,
+    dependents,
     row,
 )
 from .schema import HomieSchema, NodeType, size_of
@@ -52,8 +54,10 @@ __all__ = ["FlatBuilder", "circuit_id"]
 
 _T = TypeVar("_T")
 
+_CIRCUIT_FIELDS: Final = dependents(CIRCUIT)
 _ROLE: Final = list(CIRCUIT).index("device_type")
 _POSITION: Final = list(CIRCUIT).index("relative_position")
+_NO_NAMES: Final = frozenset[str]()
 _TYPED_LUGS: Final = {NodeType.LUGS_UPSTREAM: UPSTREAM, NodeType.LUGS_DOWNSTREAM: DOWNSTREAM}
 _LUG_TYPES: Final = (*_TYPED_LUGS, NodeType.LUGS)  # a type that tells the role comes before a direction that claims it
 _PARENT_CHILD_ONLY: Final = (None,) * 11 + ((), ())
@@ -91,6 +95,7 @@ class FlatBuilder:
         self._parts = _Parts()
         self._nodes: dict[str, list[Node]] = {}
         self._circuit_nodes: dict[str, Node] = {}
+        self._rows: dict[str, list[Any]] = {}  # of circuits: what does not change is not made again
         self._built = False
 
     def build(
@@ -99,11 +104,11 @@ class FlatBuilder:
         """A snapshot of the tree now, of which ``dirty`` is what changed since the last call."""
         device = forest.devices[self.root]
         reshaped = not self._built or self.root in dirty.devices
-        touched: Iterable[Node] = [node for node in dirty.nodes if node.device is device]
+        touched: Mapping[Node, AbstractSet[str]] = dirty.nodes
         if reshaped:
             self._classify(device)
-            touched = device.nodes.values()
-        self._update(touched, reshaped=reshaped)
+            touched = dict.fromkeys(device.nodes.values(), _NO_NAMES)
+        self._update({node: names for node, names in touched.items() if node.device is device}, reshaped=reshaped)
         self._built = True
         return self._assemble(pending, seq, epoch, received_at)
 
@@ -111,7 +116,7 @@ class FlatBuilder:
         self._nodes = {}
         for name, description in device.described.items():
             self._nodes.setdefault(description.type or "", []).append(device.nodes[name])
-        self._circuit_nodes = {}
+        self._circuit_nodes, self._rows = {}, {}
         for node in self._of(NodeType.CIRCUIT):
             self._circuit_nodes.setdefault(circuit_id(node.id), node)
 
@@ -123,7 +128,7 @@ class FlatBuilder:
 
     # --- parts ---
 
-    def _update(self, touched: Iterable[Node], *, reshaped: bool) -> None:
+    def _update(self, touched: Mapping[Node, AbstractSet[str]], *, reshaped: bool) -> None:
         """Make anew what these nodes feed."""
         parts = self._parts
         kinds = {node.type for node in touched}
@@ -147,12 +152,11 @@ class FlatBuilder:
             parts.inverters = _many(SpanPVSnapshot, PV, self._of(NodeType.PV), parts.inverters)
         if dirty(NodeType.EVSE):
             parts.evse = _many(SpanEvseSnapshot, EVSE, self._of(NodeType.EVSE), parts.evse)
-        again = {circuit_id(node.id) for node in touched if node.type == NodeType.CIRCUIT}
+        again = {circuit_id(node.id): names for node, names in touched.items() if node.type == NodeType.CIRCUIT}
         if dirty(NodeType.PV, NodeType.EVSE):
-            again |= self._cast()
-        if again or reshaped:
-            self._make_circuits(again, reshaped=reshaped)
-        if again or dirty(NodeType.CORE):
+            again = dict.fromkeys(self._cast(), _NO_NAMES) | again
+        moved = (again or reshaped) and self._make_circuits(again, reshaped=reshaped)
+        if moved or reshaped or dirty(NodeType.CORE):
             self._map_tabs()
 
     def _lugs(self) -> list[Any]:
@@ -183,14 +187,26 @@ class FlatBuilder:
         either = {*before, *parts.roles}
         return {circuit for circuit in either if before.get(circuit) != parts.roles.get(circuit)}
 
-    def _make_circuits(self, again: set[str], *, reshaped: bool) -> None:
+    def _make_circuits(self, again: Mapping[str, AbstractSet[str]], *, reshaped: bool) -> bool:
+        """Make these circuits anew, or all of them. Returns whether one has moved to other tabs."""
         old = self._parts.circuits
         new = {} if reshaped else dict(old)
-        for circuit in self._circuit_nodes if reshaped else again & self._circuit_nodes.keys():
-            values = row(CIRCUIT, self._circuit_nodes[circuit])
+        moved = False
+        for circuit in self._circuit_nodes if reshaped else again.keys() & self._circuit_nodes.keys():
+            node = self._circuit_nodes[circuit]
+            if reshaped:
+                values = self._rows[circuit] = row(CIRCUIT, node)
+            else:
+                values = self._rows[circuit]
+                for name in again[circuit]:
+                    for place, make in _CIRCUIT_FIELDS.get(name, ()):
+                        values[place] = make(node)
             values[_ROLE], values[_POSITION] = self._parts.roles.get(circuit, ("circuit", None))
-            new[circuit] = _keep(old.get(circuit), SpanCircuitSnapshot(*values))
+            before = old.get(circuit)
+            new[circuit] = now = _keep(before, SpanCircuitSnapshot(*values))
+            moved = moved or before is None or before.tabs != now.tabs
         self._parts.circuits = _keep_map(old, FrozenMap(new))
+        return moved
 
     def _map_tabs(self) -> None:
         parts = self._parts
@@ -255,11 +271,9 @@ def _keep_map(old: FrozenMap[str, _T], new: FrozenMap[str, _T]) -> FrozenMap[str
     return old if old == new and [*old] == [*new] else new
 
 
-def _one(cls: Callable[..., _T], table: Mapping[str, Step], node: Node | None, old: _T | None) -> _T | None:
+def _one(cls: Callable[..., _T], table: Table, node: Node | None, old: _T | None) -> _T | None:
     return None if node is None else _keep(old, cls(*row(table, node)))
 
 
-def _many(
-    cls: Callable[..., _T], table: Mapping[str, Step], nodes: Sequence[Node], old: FrozenMap[str, _T]
-) -> FrozenMap[str, _T]:
+def _many(cls: Callable[..., _T], table: Table, nodes: Sequence[Node], old: FrozenMap[str, _T]) -> FrozenMap[str, _T]:
     return _keep_map(old, FrozenMap({node.id: _keep(old.get(node.id), cls(*row(table, node))) for node in nodes}))

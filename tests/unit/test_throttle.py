@@ -76,15 +76,18 @@ def at(*times: float) -> list[Said]:
         pytest.param([], 1.0, [], id="nothing"),
         pytest.param(at(5.0), 1.0, [5.015], id="one message: after the quiet"),
         pytest.param(at(5.0, 5.01, 5.02), 1.0, [5.035], id="a burst: whole"),
-        pytest.param(at(*(5.0 + n / 100 for n in range(15))), 1.0, [5.1, 6.0], id="a long burst: not for ever"),
-        pytest.param(at(5.0, 5.5), 1.0, [5.015, 5.915], id="again too soon: at the floor"),
+        pytest.param(at(*(5.0 + n / 100 for n in range(15))), 1.0, [5.1, 6.2], id="a long burst: not for ever"),
+        pytest.param(at(5.0, 5.5), 1.0, [5.015, 6.115], id="again too soon: a little beyond the floor"),
+        pytest.param(at(5.0, 5.5, 6.0), 1.0, [5.015, 6.015], id="a straggler: with the next burst"),
+        pytest.param(at(5.0, 5.5, 6.113), 1.0, [5.015, 6.128], id="a burst that comes just then: whole"),
+        pytest.param(at(5.0, 9.0), 10.0, [5.015, 15.015], id="never more than a second beyond the floor"),
         pytest.param(at(5.0, 5.910), 1.0, [5.015, 5.925], id="just before the floor: the burst is not cut there"),
         pytest.param(at(5.0, 6.0, 7.0), 1.0, [5.015, 6.015, 7.015], id="a panel that speaks once a second"),
         pytest.param(at(5.0, 5.93), 1.0, [5.015, 5.945], id="10 % early"),
         pytest.param([Said(5.0, urgent=True)], 1.0, [5.0], id="urgent: at once"),
         pytest.param([Said(5.0, urgent=True), Said(5.004)], 1.0, [5.0, 5.019], id="the rest of an urgent burst"),
         pytest.param([Said(5.0), Said(5.004, urgent=True), Said(5.008)], 1.0, [5.004, 5.023], id="urgent in a burst"),
-        pytest.param([Said(5.0), Said(5.3, urgent=True), Said(5.4)], 1.0, [5.015, 5.3, 5.915], id="moves no floor"),
+        pytest.param([Said(5.0), Said(5.3, urgent=True), Said(5.4)], 1.0, [5.015, 5.3, 6.115], id="moves no floor"),
         pytest.param(at(5.0, 5.001, 5.5), 0.0, [5.0, 5.001, 5.5], id="interval 0: always at once"),
         pytest.param(at(5.0, 5.001, 5.5), math.inf, [5.016], id="interval infinity: once"),
         pytest.param(
@@ -96,7 +99,7 @@ def at(*times: float) -> list[Said]:
         pytest.param(
             [*(Said(5.0 + n / 1000, urgent=True) for n in range(10)), Said(5.2, urgent=True), Said(5.3)],
             0.5,
-            [*(5.0 + n / 1000 for n in range(10)), 5.215, 5.665],
+            [*(5.0 + n / 1000 for n in range(10)), 5.215, 5.765],
             id="urgent, one too many: like any other",
         ),
     ],
@@ -120,13 +123,13 @@ def test_the_interval_may_be_changed_at_any_time() -> None:
     throttle.changed(0.0, urgent=False)
     throttle.published(0.015)
     throttle.changed(1.0, urgent=False)
-    assert throttle.due == pytest.approx(9.015)
+    assert throttle.due == pytest.approx(10.015)
     throttle.interval = 1.0
     assert throttle.due == pytest.approx(1.015)
     throttle.interval = 0.0
     assert throttle.due == 1.0
     throttle.interval = 20.0
-    assert throttle.due == pytest.approx(18.015)
+    assert throttle.due == pytest.approx(19.015)
 
 
 # --- the recorded bursts ----------------------------------------------------------------------------------------------
@@ -135,8 +138,8 @@ def test_the_interval_may_be_changed_at_any_time() -> None:
 def recorded_bursts() -> list[list[Said]]:
     """The live messages of a minute, in bursts: there is nothing for more than half a second between them.
 
-    Without the one burst that the network tore: its first message came 44 ms before the others (Nagle's algorithm at
-    one end, delayed acknowledgements at the other), which is longer than any quiet.
+    The network tore one of them: its first message came 44 ms before the others (Nagle's algorithm at one end, delayed
+    acknowledgements at the other), which is longer than any quiet.
     """
     with (CAPTURES / "flat32-a-cold.jsonl").open(encoding="utf-8") as lines:
         live = [Said(each.t) for each in read_recording(lines) if not each.message.retain]
@@ -145,29 +148,35 @@ def recorded_bursts() -> list[list[Said]]:
         if said.t - before.t > 0.5:
             bursts.append([])
         bursts[-1].append(said)
-    torn = [burst for burst in bursts if any(then.t - before.t > QUIET for before, then in pairwise(burst))]
-    assert (len(bursts), len(torn)) == (61, 1)
-    return [burst for burst in bursts if burst not in torn]
+    assert (len(bursts), sum(map(is_torn, bursts))) == (61, 1)
+    return bursts
+
+
+def is_torn(burst: list[Said]) -> bool:
+    return any(then.t - before.t > QUIET for before, then in pairwise(burst))
 
 
 @pytest.mark.parametrize("interval", [0.1, 0.5, 1.0])
 def test_every_recorded_burst_is_published_whole_within_20_ms(interval: float) -> None:
-    bursts = recorded_bursts()
+    bursts = [burst for burst in recorded_bursts() if not is_torn(burst)]
     done = publishes([said for burst in bursts for said in burst], interval)
     assert [list(publish.waiting) for publish in done] == bursts  # none was cut, none was lost
     for burst, publish in zip(bursts, done, strict=True):
         assert 0 < publish.t - burst[-1].t < 0.020
 
 
-def test_after_a_torn_burst_the_slack_brings_a_panel_back_into_step() -> None:
-    beats = [Said(second + n / 1000) for second in range(20) for n in range(5)]
-    torn = [said for said in beats if not 4.0 < said.t < 4.5] + at(*(4.044 + n / 1000 for n in range(4)))
-    done = publishes(sorted(torn), 1.0)
-    late = [publish.t - publish.waiting[-1].t for publish in done]
-    assert late[:5] == pytest.approx([QUIET] * 5)
-    assert late[5] == pytest.approx(0.9 + QUIET - 0.047)
-    assert late[15:] == pytest.approx([QUIET] * len(late[15:]))
-    assert all(then < before for before, then in pairwise(late[5:15]))
+def test_of_20_recorded_minutes_no_tick_is_lost_and_none_is_late() -> None:
+    """Though in each minute one burst is torn: its second half comes out with the next tick, and delays nothing."""
+    minute = recorded_bursts()
+    span = minute[-1][-1].t - minute[0][0].t + 1.0
+    bursts = [[Said(said.t + tile * span) for said in burst] for tile in range(20) for burst in minute]
+    done = publishes([said for burst in bursts for said in burst], 1.0)
+    assert len(done) == len(bursts)
+    ages = [publish.t - publish.waiting[-1].t for publish in done]
+    assert max(ages) <= 0.020
+    cut = sum(publish.waiting[-1] not in ends for ends in [{burst[-1] for burst in bursts}] for publish in done)
+    assert cut == sum(map(is_torn, bursts)) == 20
+    assert all(then.t - before.t >= 0.9 for before, then in pairwise(done))
 
 
 def test_of_recorded_messages_each_is_published_at_interval_0() -> None:
@@ -199,8 +208,9 @@ def test_every_message_is_published_once_and_in_time(spans: list[tuple[float, bo
     assert [message for publish in done for message in publish.waiting] == said
     floor = -math.inf
     for publish in done:
-        began = max(publish.waiting[0].t, floor)
-        assert publish.waiting[-1].t <= publish.t <= began + LONGEST_WAIT + EPSILON
+        patience = min(0.2 * interval, 1.0)
+        latest = max(publish.waiting[0].t, floor + patience, floor) + LONGEST_WAIT
+        assert publish.waiting[-1].t <= publish.t <= latest + EPSILON
         if not publish.urgent:
             floor = publish.t + 0.9 * interval
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from span_trio.homie import Accumulator, Instant, Message
+from span_trio.enums import ConnectionReason
+from span_trio.homie import Accumulator, Instant, Message, Obstacle
 from span_trio.snapshot import SpanPanelSnapshot
 from span_trio.span import FLAT, FlatBuilder, HomieSchema
 
@@ -262,7 +263,7 @@ class Session:
             assert request is not None
             assert request.filters == (f"ebus/5/{ROOT}/#",)
         elif isinstance(what, str):
-            self.accumulator.link_down(what, now)
+            self.accumulator.link_down(Obstacle(ConnectionReason.LINK_LOST, what), now)
         else:
             self.accumulator.receive([what], now)
             path = what.topic.split("/", 3)[3]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from span_trio.homie import Accumulator, Instant, Message
+from span_trio.enums import ConnectionReason
+from span_trio.homie import Accumulator, Instant, Message, Obstacle
 from span_trio.snapshot import SpanPanelSnapshot
 from span_trio.span import FLAT, FlatBuilder
 from tests.unit.span.helpers import HOUSE, KITCHEN, ROOT, FlatPanel, describe, full_house
@@ -78,7 +79,7 @@ class House:
         self.state("ready")
 
     def reconnect(self) -> None:
-        self.accumulator.link_down("reset by peer", self.instant)
+        self.accumulator.link_down(Obstacle(ConnectionReason.LINK_LOST, "reset by peer"), self.instant)
         self.accumulator.link_up(self.accumulator.epoch + 1, self.instant)
         self.builder = FlatBuilder(ROOT)
         assert self.accumulator.next_subscription() is not None
