@@ -18,11 +18,13 @@ async def open_background() -> AsyncGenerator[trio.Nursery, None]:
     bug, which cancels the block and comes out as trio does it.
     """
     body_error: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            yield nursery
-        except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, around the nursery
-            body_error = error
-        nursery.cancel_scope.cancel()
-    if body_error is not None:
-        raise body_error
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, around the nursery
+                body_error = error
+            nursery.cancel_scope.cancel()
+    finally:  # somebody who cancels from outside meanwhile masks nothing (I12)
+        if body_error is not None:
+            raise body_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -12,7 +12,9 @@ from .errors import SpanPanelValidationError
 from .homie import Limits
 from .span import HomieSchema
 
-__all__ = ["PanelOptions"]
+__all__ = ["PanelOptions", "Transport"]
+
+Transport: TypeAlias = Literal["mqtts", "mqtt", "wss", "ws"]
 
 
 def _check(fits: Callable[[Any], bool], what: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
@@ -29,6 +31,10 @@ def _is_number(value: Any) -> bool:
 
 def _fits(pattern: str, value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    return _check(lambda value: value in words, "one of " + ", ".join(map(repr, words)))
 
 
 _positive = _check(lambda value: _is_number(value) and value > 0, "a positive number")
@@ -50,13 +56,21 @@ class PanelOptions:
         SpanPanelValidationError: a value cannot be meant.
     """
 
-    transport: Literal["mqtts", "mqtt"] = attrs.field(
-        default="mqtts", validator=_check(lambda value: value in ("mqtts", "mqtt"), "'mqtts' or 'mqtt'")
-    )
-    """MQTT over TLS, as a panel offers it, or plain, for a broker of your own."""
+    transport: Transport = attrs.field(default="mqtts", validator=_one_of("mqtts", "mqtt", "wss", "ws"))
+    """MQTT over TLS, plain (which no panel offers, but a broker of your own), or over WebSocket with or without TLS."""
     mqtts_port: int | None = attrs.field(default=None, validator=attrs.validators.optional(_port))
     """``None``: as the panel told when it was registered with, else 8883."""
     mqtt_port: int = attrs.field(default=1883, validator=_port)
+    wss_port: int | None = attrs.field(default=None, validator=attrs.validators.optional(_port))
+    """``None``: as the panel told when it was registered with, else 9002."""
+    ws_port: int | None = attrs.field(default=None, validator=attrs.validators.optional(_port))
+    """``None``: as the panel told when it was registered with, else 9001."""
+    websocket_path: str = attrs.field(
+        default="/mqtt", validator=_check(lambda value: _fits(r"/[!-~]*", value), "a path")
+    )
+    source: Literal["panel", "bridge"] = attrs.field(default="panel", validator=_one_of("panel", "bridge"))
+    """Whether the broker is the panel's own, or one that carries the panel's tree: fed by a bridge, say. Of a bridge no
+    REST API is asked; its certificate must be of the CA in the credentials, or else of one that this system trusts."""
     http_port: int = attrs.field(default=80, validator=_port)
     """Of the REST API, for what needs no secret: the CA certificate."""
     https_port: int = attrs.field(default=443, validator=_port)
@@ -67,6 +81,9 @@ class PanelOptions:
     """The Homie domain."""
     schema: HomieSchema | None = None
     """The panel's REST schema, if it is known already."""
+    on_ca_change: Literal["raise", "wait"] = attrs.field(default="raise", validator=_one_of("raise", "wait"))
+    """What to do when the panel, asked three times over a minute, hands out another CA than the trusted one: end the
+    block with a `SpanPanelCertificateError`, or go on trying."""
     fetch_schema: bool = True
     """Whether to ask the REST API for the schema when the tree does not tell the panel's size (r202603)."""
 
@@ -84,6 +101,13 @@ class PanelOptions:
     """How long values of before a panel's restart may go unrepublished until they count as current again."""
     child_patience: float = attrs.field(default=10.0, validator=_not_negative)
     """How long a new child device may keep the panel from being live."""
+    max_silence: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    """How long no value may come until the panel is not live any more, though its broker is alive; nor is it live
+    before the first one. What the broker has retained does not count. ``None``: 60 s for a bridge; without limit for
+    the panel's own broker, which says itself when the panel is lost."""
+    auth_grace: float = attrs.field(default=900.0, validator=_not_negative)
+    """How long a panel that was live may refuse the credentials until that ends the block: somebody rotates the
+    passphrase, a panel boots. Until then they are read from their source, and tried, again and again."""
     close_grace: float = attrs.field(default=1.0, validator=_not_negative)
     """How long closing may take, to say goodbye properly."""
 
@@ -91,3 +115,19 @@ class PanelOptions:
     """How much is kept at most, whatever a peer sends."""
     max_packet: int = attrs.field(default=4 * 2**20, validator=_size)
     """The largest MQTT packet that is taken, bytes."""
+    edges_held: int = attrs.field(
+        default=256, validator=_check(lambda value: type(value) is int and value > 1, "a whole number, 2 or more")
+    )
+    """How many edges are kept for slow readers."""
+
+    @property
+    def silence_limit(self) -> float:
+        """``max_silence``, decided; infinity for never."""
+        if self.max_silence is not None:
+            return self.max_silence
+        return 60.0 if self.source == "bridge" else float("inf")
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the transport is one over TLS."""
+        return self.transport in {"mqtts", "wss"}

@@ -1,24 +1,35 @@
 """From a host name to a stream of messages: the shell around the codec. trio lives from here on up.
 
-`trust` (TLS contexts), `streams` (TCP and TLS), `dial` (host and port to a stream), `session` (one MQTT session over a
-stream), `connect` (all of it).
+`streams` (TCP and TLS), `websocket`, `dial` (host and port to a stream), `session` (one MQTT session over a stream),
+`connect` (all of it, once), `trust` (TLS contexts, and what is wrong with a certificate), `backoff`, `connection` (all
+of it, again and again: the connection task).
 """
 
-from .connect import connect, find_serial
+from .backoff import Backoff
+from .connect import broker_port, find_serial, open_link, the_dialer
+from .connection import Connection
 from .dial import Dialer, dial
-from .session import Link, LinkEvent, LinkLost, Oversize, ReplayEnd
-from .trust import fingerprint, tls_context
+from .session import ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
+from .trust import diagnose, fingerprint, load_trust, tls_context
 
 __all__ = [
+    "Backoff",
+    "ConnectFailed",
+    "Connection",
     "Dialer",
     "Link",
     "LinkEvent",
     "LinkLost",
+    "LinkUp",
     "Oversize",
     "ReplayEnd",
-    "connect",
+    "broker_port",
+    "diagnose",
     "dial",
     "find_serial",
     "fingerprint",
+    "load_trust",
+    "open_link",
+    "the_dialer",
     "tls_context",
 ]

@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 import trio
 
-from ..errors import SpanPanelConnectionError
+from ..errors import SpanPanelCertificateError, SpanPanelConnectionError
 from .streams import TcpStream, TlsStream
 
 __all__ = ["Dialer", "dial"]
@@ -32,7 +32,8 @@ async def dial(host: str, port: int, tls: ssl.SSLContext | None, *, step_timeout
         step_timeout: the limit of each step, s.
 
     Raises:
-        SpanPanelConnectionError: refused, unknown name, no answer in time, or TLS failed; the message says which.
+        SpanPanelCertificateError: the certificate is not good for this host, or for whom we trust.
+        SpanPanelConnectionError: refused, unknown name, no answer in time, or no TLS; the message says which.
 
     This is a checkpoint; when cancelled, or when a step fails, the socket is closed.
     """
@@ -53,7 +54,7 @@ def _limited(what: str, seconds: float) -> Generator[None, None, None]:
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise SpanPanelConnectionError(f"{what} within {seconds:g} s") from None
+        raise SpanPanelConnectionError(f"{what} within {seconds:g} s", answered=False) from None
 
 
 @contextlib.contextmanager
@@ -62,9 +63,14 @@ def _explained(doing: str) -> Generator[None, None, None]:
     try:
         yield
     except trio.BrokenResourceError as error:  # trio wraps what the TLS library says
-        raise SpanPanelConnectionError(f"{doing} failed: {error.__cause__ or 'the peer hung up'}") from error
+        cause = error.__cause__
+        refused = isinstance(cause, ssl.SSLCertVerificationError)
+        kind = SpanPanelCertificateError if refused else SpanPanelConnectionError
+        raise kind(f"{doing} failed: {cause or 'the peer hung up'}") from error
     except (OSError, UnicodeError) as error:  # gaierror and SSLError are the former; the latter: no name at all
-        raise SpanPanelConnectionError(f"{doing} failed: {_innermost(error)}") from error
+        why = _innermost(error)
+        answered = isinstance(why, ConnectionError)
+        raise SpanPanelConnectionError(f"{doing} failed: {why}", answered=answered) from error
 
 
 def _innermost(error: Exception) -> BaseException:

@@ -1,4 +1,4 @@
-"""One MQTT session over a stream: three tasks around the codec, and one way out.
+"""One MQTT session over a stream: some tasks around the codec, and one way out.
 
 The rules of this room:
 
@@ -24,11 +24,12 @@ from typing import Final, NamedTuple, TypeAlias
 import attrs
 import trio
 
+from ..enums import ConnectionReason
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError
-from ..homie import Message, Request
+from ..homie import Message, Obstacle, Request
 from ..mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, SubAck
 
-__all__ = ["Link", "LinkEvent", "LinkLost", "Oversize", "ReplayEnd"]
+__all__ = ["ConnectFailed", "Link", "LinkEvent", "LinkLost", "LinkUp", "Oversize", "ReplayEnd"]
 
 QUIET: Final = 2.0
 """Seconds without a retained message after which a replay is over, or stuck."""
@@ -37,6 +38,8 @@ REPLAY_LIMIT: Final = 1000
 """Retained messages that mosquitto queues for a client; of a longer replay, some may be missing."""
 
 _READ_SIZE: Final = 65_536
+_ENOUGH: Final = 4096  # bytes: more came together already
+_GATHER: Final = 0.008  # s: a burst comes as many small packets, and waking up costs ten times what parsing costs
 _LAST_LOOK: Final = 0.1
 _REFUSALS: Final = {
     1: "unacceptable protocol version",
@@ -49,10 +52,9 @@ _AUTH_REFUSALS: Final = {4, 5}
 
 
 class ReplayEnd(NamedTuple):
-    """The barrier of the outstanding subscription came, or failed; ``refused``: the broker denied the subscription."""
+    """The barrier of the outstanding subscription came, or failed."""
 
     passed: bool
-    refused: bool = False
 
 
 class Oversize(NamedTuple):
@@ -61,13 +63,26 @@ class Oversize(NamedTuple):
     topic: str
 
 
+class LinkUp(NamedTuple):
+    """A session has begun; all events up to its `LinkLost` are its."""
+
+    link: Link
+    epoch: int
+
+
+class ConnectFailed(NamedTuple):
+    """There still is no session; why."""
+
+    why: Obstacle
+
+
 class LinkLost(NamedTuple):
     """The session is over; the last event there is."""
 
-    why: str
+    why: Obstacle
 
 
-LinkEvent: TypeAlias = list[Message] | ReplayEnd | Oversize | LinkLost
+LinkEvent: TypeAlias = "list[Message] | ReplayEnd | Oversize | LinkUp | LinkLost | ConnectFailed"
 
 
 @attrs.define
@@ -87,6 +102,10 @@ class Link:
     def __init__(self, stream: trio.abc.Stream, codec: Codec, *, keepalive: float, close_grace: float) -> None:
         self.bytes_received: int = 0
         self.bytes_sent: int = 0
+        self.lost: Obstacle | None = None
+        """Why the session is over; ``None`` while it is not, and when it was ended from this side."""
+        self.succeeded: bool = False
+        """Whether it has led to a live tree; for whoever decides how soon to try again."""
         self._stream = stream
         self._codec = codec
         self._keepalive = keepalive
@@ -98,8 +117,10 @@ class Link:
         self._send_scope = trio.CancelScope(shield=True)
         self._barrier: _Barrier | None = None
         self._pongs: deque[tuple[float, trio.Event | None]] = deque()  # outstanding pings: sent when, who waits for it
-        self._lost: str | None = None
         self._task_scope = trio.CancelScope()
+        self._reading = True  # and not waiting for whoever takes the events
+        self._alive_at = 0.0  # when a whole packet came last
+        self._nap = trio.CancelScope()  # of the reader, which lets small packets gather
 
     # --- the beginning ---
 
@@ -125,7 +146,8 @@ class Link:
             with trio.move_on_after(step_timeout) as scope:
                 await link._log_in()
             if scope.cancelled_caught:
-                raise SpanPanelConnectionError(f"the broker did not answer the login within {step_timeout:g} s")
+                why = f"the broker did not answer the login within {step_timeout:g} s"
+                raise SpanPanelConnectionError(why, answered=False)
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
@@ -169,7 +191,9 @@ class Link:
                 try:
                     with self._task_scope:
                         async with trio.open_nursery() as tasks:
+                            self._alive_at = trio.current_time()
                             tasks.start_soon(self._read, events)
+                            tasks.start_soon(self._watch)
                             tasks.start_soon(self._keep_alive)
                             tasks.start_soon(self._subscribe, events)
                 finally:
@@ -177,48 +201,62 @@ class Link:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
-        if self._lost is not None:
-            await events.send([LinkLost(self._lost)])
+        if self.lost is not None:
+            await events.send([LinkLost(self.lost)])
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, reason: ConnectionReason, detail: str) -> None:
         """The session is over; the first reason counts."""
-        if self._lost is None:
-            self._lost = why
+        if self.lost is None:
+            self.lost = Obstacle(reason, detail)
         self._task_scope.cancel()
 
     # --- in ---
 
     async def _read(self, events: trio.MemorySendChannel[list[LinkEvent]]) -> None:
-        alive_at = trio.current_time()
-        patience = 1.5 * self._keepalive
-        while self._lost is None:
-            data = await self._receive(alive_at + patience)
+        gathered = False
+        while self.lost is None:
+            data = await self._receive()
             packets = self._codec.packets
             items, broken = self._translate(self._codec.receive(data))
             if items:
-                await events.send(items)
+                try:
+                    events.send_nowait(items)  # the next read is a checkpoint, and one is enough
+                except trio.WouldBlock:
+                    self._reading = False
+                    await events.send(items)
+                    self._reading = True
             if broken is not None:
-                self._lose(f"protocol error: {broken}")
+                self._lose(ConnectionReason.PROTOCOL_ERROR, broken)
             elif self._codec.packets > packets:
-                alive_at = trio.current_time()
-            elif trio.current_time() >= alive_at + patience:
-                self._lose(f"silent peer: no whole packet for {patience:g} s")
+                self._alive_at = trio.current_time()
+            gathered = not gathered and 0 < len(data) < _ENOUGH and self._barrier is None and not self._pongs
+            if gathered:
+                with trio.move_on_after(_GATHER) as self._nap:
+                    await trio.sleep_forever()
 
-    async def _receive(self, deadline: float) -> bytes:
-        """Some bytes; none when nothing came in time, or when the link is lost."""
-        data: bytes | None = None
+    async def _receive(self) -> bytes:
+        """Some bytes; none when the link is lost."""
+        data = b""
         try:
-            with trio.CancelScope(deadline=deadline):
-                data = bytes(await self._stream.receive_some(_READ_SIZE))
-            if data is None:  # or did we not look? What came while the machine slept is here at once.
-                with trio.move_on_after(_LAST_LOOK):
-                    data = bytes(await self._stream.receive_some(_READ_SIZE))
+            data = bytes(await self._stream.receive_some(_READ_SIZE))
         except trio.BrokenResourceError as error:
-            self._lose(f"the link broke: {error.__cause__ or error}")
-        if data == b"":
-            self._lose("the peer closed the link")
-        self.bytes_received += len(data or b"")
-        return data or b""
+            self._lose(ConnectionReason.LINK_LOST, f"it broke: {error.__cause__ or error}")
+        else:
+            if not data:
+                self._lose(ConnectionReason.LINK_LOST, "the peer closed it")
+        self.bytes_received += len(data)
+        return data
+
+    async def _watch(self) -> None:
+        """Give a silent peer up; not before the reader has had a look at what came while nobody looked."""
+        patience = 1.5 * self._keepalive
+        while True:
+            await trio.sleep_until(self._alive_at + patience)
+            await trio.sleep(_LAST_LOOK)
+            if not self._reading:
+                self._alive_at = trio.current_time()
+            if trio.current_time() >= self._alive_at + patience:
+                self._lose(ConnectionReason.SILENT_PEER, f"no whole packet for {patience:g} s")
 
     def _translate(self, events: list[Event]) -> tuple[list[LinkEvent], str | None]:
         """What to hand on; and what was no MQTT behind it, if anything."""
@@ -232,7 +270,7 @@ class Link:
                 case Pong():
                     items += self._pong()
                 case SubAck(mid=mid, refused=refused):
-                    items += self._subscribed(mid, refused=refused)
+                    self._subscribed(mid, refused=refused)
                 case Oversized(topic=topic):
                     items.append(Oversize(topic))
                 case Broken(why=why):
@@ -265,22 +303,23 @@ class Link:
     async def _wait(self, barrier: _Barrier) -> bool:
         """Whether the barrier came. Quiet is counted from the SUBACK, and anew from every retained message."""
         if not await _came(barrier.answered, trio.current_time() + 1.5 * self._keepalive):
-            self._lose("the broker does not answer a subscription")
+            self._lose(ConnectionReason.SILENT_PEER, "the broker does not answer a subscription")
         heard_at = None
         while not barrier.done.is_set() and heard_at != barrier.heard_at:
             heard_at = barrier.heard_at
             await _came(barrier.done, heard_at + QUIET)
         return barrier.done.is_set()
 
-    def _subscribed(self, mid: int, *, refused: bool) -> list[LinkEvent]:
+    def _subscribed(self, mid: int, *, refused: bool) -> None:
         barrier = self._barrier
         if barrier is None or barrier.mid != mid:
-            return []
+            return
         if refused:
-            return self._end_replay(barrier, ReplayEnd(passed=False, refused=True))
+            self._lose(ConnectionReason.REFUSED, "the broker refuses the subscription")
+            self._barrier = None  # the PINGRESP behind it is no barrier
+            return
         barrier.heard_at = trio.current_time()
         barrier.answered.set()
-        return []
 
     def _pong(self) -> list[LinkEvent]:
         if self._pongs:
@@ -291,19 +330,15 @@ class Link:
         barrier.pongs += 1
         if barrier.pongs < barrier.pings:
             return []
-        return self._end_replay(barrier, ReplayEnd(passed=barrier.retained < REPLAY_LIMIT))
+        self._barrier = None
+        barrier.done.set()
+        return [ReplayEnd(passed=barrier.retained < REPLAY_LIMIT)]
 
     def _count(self, barrier: _Barrier, batch: list[Message]) -> None:
         retained = sum(message.retain for message in batch)
         if retained:
             barrier.retained += retained
             barrier.heard_at = trio.current_time()
-
-    def _end_replay(self, barrier: _Barrier, end: ReplayEnd) -> list[LinkEvent]:
-        self._barrier = None
-        barrier.answered.set()
-        barrier.done.set()
-        return [end]
 
     # --- out ---
 
@@ -330,6 +365,7 @@ class Link:
         while self._pongs and self._pongs[0][0] + QUIET < now:  # dropped, like the end of a replay
             self._forget_ping()
         self._pongs.append((now, waiter))
+        self._nap.cancel()  # somebody measures
         self._codec.ping()
         self._queued.set()
 
@@ -360,12 +396,12 @@ class Link:
                         self._queued = trio.Event()
                 await self._drain()
             except trio.BrokenResourceError as error:
-                self._lose(f"the link broke: {error.__cause__ or error}")
+                self._lose(ConnectionReason.LINK_LOST, f"it broke: {error.__cause__ or error}")
 
     def _begin_close(self) -> None:
         """Let the writer finish: DISCONNECT behind what is queued, within the grace."""
         self._closing = True
-        if self._lost is None:
+        if self.lost is None:
             self._codec.disconnect()
             self._send_scope.deadline = trio.current_time() + self._close_grace
         else:
@@ -376,7 +412,7 @@ class Link:
 
     async def _drain(self) -> None:
         """Wait for the broker to hang up: closing on unread data would reset the link and could undo DISCONNECT."""
-        if self._lost is None:
+        if self.lost is None:
             with contextlib.suppress(trio.BrokenResourceError):
                 while await self._stream.receive_some(_READ_SIZE):
                     pass

@@ -27,7 +27,7 @@ from .memory import MemoryClient
 __all__ = ["Broken", "Codec", "ConnAck", "Event", "Messages", "Oversized", "Pong", "SubAck"]
 
 _CONNACK, _PUBLISH, _SUBACK, _PINGREQ, _PINGRESP, _DISCONNECT = 0x20, 0x30, 0x90, 0xC0, 0xD0, 0xE0
-_QOS: Final = 0x06
+_QOS_0: Final = 0xF6  # the bits of kind and QoS: equal to `_PUBLISH` for one at QoS 0
 _RETAIN: Final = 0x01
 _LONGEST_TEXT: Final = 0xFFFF  # bytes
 _REFUSED: Final = 0x80  # a return code of SUBACK
@@ -156,7 +156,11 @@ class Codec:
             return []
         try:
             for frame in self._framer.frames(data):
-                self._take(frame)
+                if frame.raw[0] & _QOS_0 == _PUBLISH:  # nearly all there is
+                    self.packets += 1
+                    self._publish(frame)
+                else:
+                    self._take(frame)
         except (FramingError, _BrokenError) as error:
             self._event(Broken(str(error)))
             self._broken = True
@@ -169,17 +173,16 @@ class Codec:
         first = frame.raw[0]
         kind = first & 0xF0
         if kind == _PUBLISH:
-            if first & _QOS:  # a broker must not, and acknowledging could be made to pile up without bound (I8)
-                raise _BrokenError("a PUBLISH at a QoS that was not asked for")
-            self._publish(frame, retain=bool(first & _RETAIN))
-        elif not frame.whole:
+            # A broker must not, and acknowledging could be made to pile up without bound (I8).
+            raise _BrokenError("a PUBLISH at a QoS that was not asked for")
+        if not frame.whole:
             raise _BrokenError("a packet too large that is no PUBLISH")
-        elif kind == _PINGRESP and not frame.size:
+        if kind == _PINGRESP and not frame.size:
             self._event(Pong())
         else:
             self._hand_to_paho(frame, kind)
 
-    def _publish(self, frame: Frame, *, retain: bool) -> None:
+    def _publish(self, frame: Frame) -> None:
         raw, start, _, whole = frame
         body = start + 2 + int.from_bytes(raw[start : start + 2], "big")
         if body > len(raw):
@@ -190,7 +193,7 @@ class Codec:
             self.dropped += 1
             return
         if whole:
-            self._batch.append(Message(topic, raw[body:], retain))
+            self._batch.append(Message(topic, raw[body:], raw[0] & _RETAIN != 0))
         else:
             self._event(Oversized(topic))
 

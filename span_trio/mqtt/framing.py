@@ -57,7 +57,9 @@ class Framer:
             self._pending.clear()
         position, end = 0, len(data)
         while True:
-            start, size = _header(data, position)
+            start, size = 2, data[position + 1] if position + 1 < end else 0x80
+            if size & 0x80:  # not the one byte that most have
+                start, size = _header(data, position)
             whole = size <= self._max_packet
             want = start + (size if whole else _beginning(data, position, start, size))
             if not start or position + want > end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import ssl
 from typing import Final, NamedTuple
@@ -10,7 +11,7 @@ import trustme
 
 from span_trio.link import tls_context
 
-__all__ = ["NAME", "Certificates", "certificates", "other_ca"]
+__all__ = ["NAME", "Certificates", "certificates", "expired", "other_ca", "renamed", "replaced"]
 
 NAME: Final = "panel.test"
 
@@ -27,13 +28,38 @@ class Certificates(NamedTuple):
         return tls_context(self.ca_pem)
 
 
+_ca = functools.cache(trustme.CA)
+"""The panel's."""
+
+
+def _issue(ca: trustme.CA, *names: str, **options: dt.datetime) -> Certificates:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(*names, **options).configure_cert(server)
+    return Certificates(ca.cert_pem.bytes().decode(), server)
+
+
 @functools.cache
 def certificates() -> Certificates:
     """The panel's."""
-    ca = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(NAME, "127.0.0.1").configure_cert(server)
-    return Certificates(ca.cert_pem.bytes().decode(), server)
+    return _issue(_ca(), NAME, "127.0.0.1")
+
+
+@functools.cache
+def renamed() -> Certificates:
+    """The panel's CA, and a certificate of it for other names."""
+    return _issue(_ca(), "span-nt-1.local", "10.42.0.1")
+
+
+@functools.cache
+def expired() -> Certificates:
+    """The panel's CA, and a certificate of it that was good once."""
+    return _issue(_ca(), NAME, not_after=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+
+
+@functools.cache
+def replaced() -> Certificates:
+    """Another CA, and a certificate of it."""
+    return _issue(trustme.CA(), NAME, "127.0.0.1")
 
 
 @functools.cache

@@ -12,8 +12,8 @@ from hypothesis import settings
 from trio.testing import MockClock
 
 from span_trio import PanelOptions, SpanCredentials, SpanPanel, open_span_panel
-from span_trio.homie import Message, Request
-from span_trio.link import Link, LinkEvent
+from span_trio.homie import Message, Obstacle, Request
+from span_trio.link import Link, LinkEvent, LinkLost
 from span_trio.mqtt import Codec
 from tests.unit.link.broker import Broker
 from tests.unit.span.helpers import KITCHEN, ROOT, SMALL, describe
@@ -22,13 +22,20 @@ __all__ = [
     "CREDENTIALS",
     "DEVICE",
     "OPTIONS",
+    "REPLAY",
+    "RETAINED",
+    "A",
+    "B",
     "Run",
     "SteppingCancel",
     "events_of",
     "fewer",
+    "gather",
     "house",
     "logged_in",
+    "lost",
     "messages_of",
+    "nothing_left",
     "opened",
     "raised",
     "run",
@@ -42,6 +49,11 @@ OPTIONS: Final = PanelOptions(transport="mqtt")
 CREDENTIALS: Final = SpanCredentials(serial_number=ROOT)
 DEVICE: Final = Request((f"ebus/5/{ROOT}/#",))
 """All of the house."""
+
+A, B = Request(("a/#",)), Request(("b/#",))
+RETAINED: Final = {f"a/{number}": b"%d" % number for number in range(10)}
+"""What a session that asks for `A` gets."""
+REPLAY: Final = [Message(name, payload, retain=True) for name, payload in RETAINED.items()]
 
 _VALUES: Final = {
     "core/serial-number": ROOT,
@@ -93,6 +105,15 @@ def opened(broker: Broker, **options: Any) -> contextlib.AbstractAsyncContextMan
     """The house on this broker: what `open_span_panel` gives."""
     some = PanelOptions(transport="mqtt", **options)
     return open_span_panel("panel", credentials=CREDENTIALS, options=some, dialer=broker.dial)
+
+
+@contextlib.asynccontextmanager
+async def nothing_left(broker: Broker) -> AsyncGenerator[None, None]:
+    """After the block there is no task more than before, and no stream open."""
+    before = trio.lowlevel.current_statistics().tasks_living
+    yield
+    assert trio.lowlevel.current_statistics().tasks_living == before
+    assert all(connection.closed for connection in broker.connections)
 
 
 async def raised(
@@ -158,6 +179,24 @@ def events_of(batches: list[list[LinkEvent]]) -> list[LinkEvent | Message]:
 def messages_of(batches: list[list[LinkEvent]]) -> list[Message]:
     """The messages only."""
     return [event for event in events_of(batches) if isinstance(event, Message)]
+
+
+async def gather(running: Run, *, until: type[LinkEvent] | None = None, seconds: float = 30) -> list[list[LinkEvent]]:
+    """What comes until an event of this kind, which must come in time; or all that comes in that time."""
+    batches: list[list[LinkEvent]] = []
+    with trio.move_on_after(seconds) as scope:
+        while until is None or not batches or not isinstance(batches[-1][-1], until):
+            batches.append(await running.events.receive())
+    assert (until is None) == scope.cancelled_caught, events_of(batches)
+    return batches
+
+
+async def lost(running: Run, *, seconds: float = 30) -> Obstacle:
+    """Why the link is lost; nothing else may come."""
+    [[event]] = await gather(running, until=LinkLost, seconds=seconds)
+    assert isinstance(event, LinkLost)
+    await running.done.wait()
+    return event.why
 
 
 # --- cancelling ---

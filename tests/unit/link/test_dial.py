@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from span_trio import PanelOptions, SpanPanelConnectionError
-from span_trio.link import connect, dial, find_serial, tls_context
+from span_trio.link import dial, find_serial, open_link, tls_context
 from span_trio.link.streams import TcpStream, TlsStream
 from tests.unit.link.broker import Broker
 from tests.unit.link.certificates import NAME, certificates, other_ca
@@ -249,8 +249,8 @@ async def test_a_session_over_tls_from_the_first_byte_to_the_last() -> None:
 
     async with serving(serve) as server:
         options = PanelOptions(mqtts_port=server.port)
-        link = await connect("127.0.0.1", CREDENTIALS, options, certificates().client)
-        assert await find_serial(link, options) == ROOT
+        async with open_link("127.0.0.1", CREDENTIALS, options, certificates().client) as link:
+            assert await find_serial(link, options) == ROOT
     assert broker.connection.said_goodbye
     assert link.bytes_received == broker.connection.said
 
