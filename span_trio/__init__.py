@@ -10,6 +10,7 @@
 from .credentials import SpanCredentials
 from .enums import (
     CommunicationState,
+    ConnectionReason,
     DominantPowerSource,
     DoorState,
     DsmState,
@@ -29,6 +30,7 @@ from .enums import (
 from .errors import (
     SpanPanelAPIError,
     SpanPanelAuthError,
+    SpanPanelCertificateError,
     SpanPanelClosedError,
     SpanPanelConnectionError,
     SpanPanelError,
@@ -38,8 +40,9 @@ from .errors import (
     SpanPanelTimeoutError,
     SpanPanelValidationError,
 )
+from .homie import ConnectionEdge, Instant, Obstacle
 from .options import PanelOptions
-from .panel import PanelStatistics, SpanPanel, fetch_snapshot, open_span_panel
+from .panel import PanelStatistics, SpanPanel, SpanPanelUpdate, fetch_snapshot, open_span_panel
 from .rest import V2AuthResponse, V2StatusInfo, download_ca_cert, get_homie_schema, get_v2_status, register_v2
 from .snapshot import (
     AdoptedDevice,
@@ -70,6 +73,8 @@ __all__ = [
     "AdoptedProperty",
     "Change",
     "CommunicationState",
+    "ConnectionEdge",
+    "ConnectionReason",
     "DominantPowerSource",
     "DoorState",
     "DsmState",
@@ -78,9 +83,11 @@ __all__ = [
     "ForecastConfidence",
     "GridState",
     "HomieSchema",
+    "Instant",
     "LimitEnablement",
     "LockState",
     "MidGridState",
+    "Obstacle",
     "PanelOptions",
     "PanelStatistics",
     "PhaseDistribution",
@@ -98,6 +105,7 @@ __all__ = [
     "SpanPanel",
     "SpanPanelAPIError",
     "SpanPanelAuthError",
+    "SpanPanelCertificateError",
     "SpanPanelClosedError",
     "SpanPanelConnectionError",
     "SpanPanelError",
@@ -106,6 +114,7 @@ __all__ = [
     "SpanPanelSnapshot",
     "SpanPanelStaleDataError",
     "SpanPanelTimeoutError",
+    "SpanPanelUpdate",
     "SpanPanelValidationError",
     "SpanPcsSnapshot",
     "V2AuthResponse",

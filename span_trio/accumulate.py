@@ -1,7 +1,7 @@
-"""The accumulator task: link events in, snapshots out.
+"""The accumulator task: link events in, edges and snapshots out.
 
 Between two awaits it is plain synchronous code around the pure `PanelTracker`, so whoever reads that from another task
-sees a whole state.
+sees a whole state: what is live, what is published and what `PanelTracker.snapshot` says never part.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import logging
 import time
 from typing import Final
 
+import attrs
 import trio
 
-from .broadcast import LatestCell
-from .errors import SpanPanelAuthError, SpanPanelConnectionError, SpanPanelError
-from .homie import Instant
-from .link import Link, LinkEvent, LinkLost, Oversize, ReplayEnd
+from .broadcast import Broadcast
+from .homie import ConnectionEdge, Instant
+from .link import ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
 from .snapshot import SpanPanelSnapshot
 from .span import HomieSchema
 from .tracker import PanelTracker
@@ -30,37 +30,45 @@ def now() -> Instant:
     return Instant(trio.current_time(), time.time())
 
 
-class PanelAccumulator:
-    """Feeds one tracker from links, and publishes what is due."""
+def _mark(edge: ConnectionEdge, missed: int) -> ConnectionEdge:
+    return attrs.evolve(edge, missed=missed)
 
-    def __init__(self, tracker: PanelTracker) -> None:
+
+class PanelAccumulator:
+    """Feeds one tracker from one link after another, and publishes what is due.
+
+    Args:
+        tracker: new.
+        edges_held: see `PanelOptions.edges_held`.
+    """
+
+    def __init__(self, tracker: PanelTracker, *, edges_held: int) -> None:
         self.tracker: Final = tracker
-        self.cell: Final = LatestCell[SpanPanelSnapshot]()
+        self.broadcast: Final = Broadcast[SpanPanelSnapshot, ConnectionEdge](held=edges_held, mark=_mark)
         self.first: Final = trio.Event()
         """The first snapshot has been published."""
         self.live_since: Instant | None = None
+        self.link: Link | None = None
+        """The session of now."""
         self._nap = trio.CancelScope()  # to be cancelled when there is a new reason to look at the clock
 
-    async def run(self, events: trio.MemoryReceiveChannel[list[LinkEvent]], link: Link, epoch: int) -> SpanPanelError:
-        """Follow one link until it ends; returns why."""
+    async def run(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> None:
+        """Follow the connection, until cancelled."""
         tracker = self.tracker
-        tracker.link_up(epoch, now())
-        failure: SpanPanelError | None = None
-        while failure is None:
+        while True:
             request = tracker.tree.next_subscription()
-            if request is not None:
-                link.subscribe(request)
+            if request is not None and self.link is not None:
+                self.link.subscribe(request)
             snapshot = tracker.publish(now())
             if snapshot is not None:
-                self.cell.publish(snapshot)
+                self.broadcast.publish(snapshot)
                 self.first.set()
             batch = await self._next(events)
             at = now()
-            tracker.tick(at)
             for event in batch:
-                failure = failure or self._take(event, at)
+                self._take(event, at)
+            tracker.tick(at)  # behind them: time in which we did not look is nobody's silence
             self._note_edges()
-        return failure
 
     async def _next(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> list[LinkEvent]:
         """The next list of events; an empty one when it is time to look at the clock."""
@@ -68,33 +76,30 @@ class PanelAccumulator:
             return await events.receive()
         return []
 
-    def _take(self, event: LinkEvent, at: Instant) -> SpanPanelError | None:
-        """Take one event; an error ends the link's life."""
+    def _take(self, event: LinkEvent, at: Instant) -> None:
         tree = self.tracker.tree
         match event:
-            case ReplayEnd(refused=True):
-                return SpanPanelAuthError(f"the broker refuses a subscription to the tree of {tree.root}")
+            case LinkUp(link=link, epoch=epoch):
+                self.link = link
+                self.tracker.link_up(epoch, at)
+            case LinkLost(why=why) | ConnectFailed(why=why):
+                self.link = None
+                tree.link_down(why, at)
             case ReplayEnd(passed=passed):
                 tree.barrier(at, passed=passed)
             case Oversize(topic=topic):
                 _log.warning("passed over a message that is too large, on %s", topic)
                 tree.overflow(topic, at)
-            case LinkLost(why=why):
-                tree.link_down(why, at)
-                return SpanPanelConnectionError(f"the link was lost: {why}")
             case messages:
                 self.tracker.receive(messages, at)
-        return None
 
     def _note_edges(self) -> None:
         for edge in self.tracker.take_edges():
-            if edge.obstacle is None:
-                self.live_since = edge.at
-                _log.info("%s is live", self.tracker.tree.root)
-            else:
-                self.live_since = None
-                self.cell.clear()  # what was not delivered yet is not current any more (I2)
-                _log.info("%s is not live: %s", self.tracker.tree.root, edge.obstacle)
+            self.live_since = edge.at if edge.online else None
+            if edge.online and self.link is not None:
+                self.link.succeeded = True
+            self.broadcast.edge(edge)
+            _log.info("%s is %s", self.tracker.tree.root, edge)
 
     def set_interval(self, seconds: float) -> None:
         """See `SpanPanel.snapshot_interval`."""

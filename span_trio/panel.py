@@ -2,8 +2,8 @@
 
 The rules of this room:
 
-* What can only fail before there is anything to watch happens before the nursery: trust, the panel's name, connect. Its
-  errors come out plain.
+* What can only fail before there is anything to watch happens before the nursery: credentials, trust, the panel's name.
+  Its errors come out plain.
 * The body's own exception travels *around* the nursery and is raised unchanged behind it: searched for in a group, it
   could be a copy. Of the background, one error comes out, or none (`PanelService`).
 """
@@ -11,26 +11,35 @@ The rules of this room:
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from functools import partial
+from typing import Final, TypeAlias, cast
 
 import attrs
 import trio
 
 from .accumulate import PanelAccumulator
-from .broadcast import LatestReader
+from .broadcast import EdgeReader, UpdateReader, ValueReader
 from .credentials import SpanCredentials
-from .errors import SpanPanelClosedError, SpanPanelConnectionError, SpanPanelTimeoutError
-from .homie import Instant
-from .link import Dialer, connect, find_serial
-from .onboard import find_credentials, trust
+from .enums import ConnectionReason
+from .errors import SpanPanelCertificateError, SpanPanelConnectionError, SpanPanelTimeoutError
+from .homie import ConnectionEdge, Instant, Obstacle
+from .link import Connection, Dialer, broker_port, diagnose, find_serial, load_trust, open_link, the_dialer
+from .onboard import find_ca, find_credentials
 from .options import PanelOptions
+from .rest import download_ca_cert
 from .service import PanelService
 from .snapshot import SpanPanelSnapshot
 from .tracker import PanelTracker
 
-__all__ = ["PanelStatistics", "SpanPanel", "fetch_snapshot", "open_span_panel"]
+__all__ = ["PanelStatistics", "SpanPanel", "SpanPanelUpdate", "fetch_snapshot", "open_span_panel"]
+
+_CLOSED: Final = Obstacle(ConnectionReason.LINK_LOST, "the panel is closed")
+
+SpanPanelUpdate: TypeAlias = SpanPanelSnapshot | ConnectionEdge
+"""What `SpanPanel.updates` yields."""
 
 
 @attrs.frozen
@@ -39,7 +48,7 @@ class PanelStatistics:
 
     Attributes:
         messages: MQTT messages received.
-        bytes_received: of MQTT, on this link.
+        bytes_received: of MQTT, on this link; 0 while there is none.
         bytes_sent: likewise.
         dropped: messages, or parts of descriptions, that were not taken in this epoch; by reason.
         snapshots: different snapshots built.
@@ -71,17 +80,14 @@ class SpanPanel:
         self._options = options
         self._service = service
         self._accumulator = service.accumulator
+        self._broadcast = service.accumulator.broadcast
         self._tracker = service.accumulator.tracker
 
     def __repr__(self) -> str:
         """Who, where, and whether live."""
-        obstacle = self._tracker.tree.obstacle
+        obstacle = self.obstacle
         state = "closed" if self._service.closed else "live" if obstacle is None else f"not live, {obstacle}"
         return f"<SpanPanel {self.serial_number} at {self.host}: {state}>"
-
-    def _check_open(self) -> None:
-        if self._service.closed:
-            raise SpanPanelClosedError
 
     # --- what a user reads ---
 
@@ -93,30 +99,111 @@ class SpanPanel:
             SpanPanelStaleDataError: the panel is not live: there is no current data.
             SpanPanelClosedError: the ``async with`` block has ended.
         """
-        self._check_open()
+        self._broadcast.check_open()
         return self._tracker.snapshot
 
-    def snapshots(self) -> LatestReader[SpanPanelSnapshot]:
+    def snapshots(self) -> ValueReader[SpanPanelSnapshot, ConnectionEdge]:
         """An async iterator over snapshots: the current one at once, then the newest whenever asked.
 
         Latest wins: a slow loop skips (and counts in ``.skipped``), it never falls behind. It waits while the panel is
         not live. Any number of them may be held; they neither know nor delay each other, and ``break`` leaves nothing
         behind. After the block has ended they raise `SpanPanelClosedError`: they never just end.
         """
-        return self._accumulator.cell.reader()
+        return self._broadcast.values()
+
+    def edges(self) -> EdgeReader[SpanPanelSnapshot, ConnectionEdge]:
+        """An async iterator over the moments at which `live` turns, beginning with the newest one.
+
+        They strictly alternate, for every reader: one that is too slow for the last ``edges_held`` of them misses some
+        in pairs, and ``edge.missed`` says how many. Otherwise as `snapshots`.
+        """
+        return self._broadcast.turns()
+
+    def updates(self) -> UpdateReader[SpanPanelSnapshot, ConnectionEdge]:
+        """An async iterator over both: every edge in its turn, and between two of them the newest snapshots.
+
+        Behind an offline edge there is no snapshot until the next online edge. Otherwise as `snapshots` and `edges`.
+        """
+        return self._broadcast.updates()
 
     @property
     def live(self) -> bool:
         """Whether there is current data.
 
-        That is: connected, replay complete, ``$state`` ready, no device pending, no value of before a restart.
+        That is: connected, replay complete, ``$state`` ready, no device pending, no value of before a restart, and
+        not silent where that is watched (`PanelOptions.max_silence`).
         """
         return not self._service.closed and self._tracker.tree.live
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """Why the panel is not live, now; ``None`` while it is.
+
+        The offline edge says why it ceased to be. What is in the way changes meanwhile: a link that was lost, then an
+        address that refuses, then a certificate, then a replay.
+        """
+        return _CLOSED if self._service.closed else self._tracker.tree.obstacle
 
     @property
     def live_since(self) -> Instant | None:
         """When the panel became live; ``None`` while it is not. span-panel-api called the span since then uptime."""
         return self._accumulator.live_since if self.live else None
+
+    async def wait_live(self, *, held_for: float = 0.0) -> None:
+        """Wait until the panel is live, and has been for ``held_for`` seconds without a break.
+
+        A checkpoint; cancelling it harms nothing.
+
+        Raises:
+            SpanPanelClosedError: the ``async with`` block has ended.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._broadcast.check_open()
+            since = self.live_since
+            held_at = math.inf if since is None else since.monotonic + held_for
+            if held_at <= trio.current_time():
+                return
+            with trio.CancelScope(deadline=held_at):
+                await self._broadcast.wait_turn()
+
+    async def wait_for(
+        self, predicate: Callable[[SpanPanelSnapshot], object], *, held_for: float = 0.0
+    ) -> SpanPanelSnapshot:
+        """Wait until ``predicate`` is true of the published snapshots, and has been for ``held_for`` seconds.
+
+        It begins with the current snapshot. While the panel is not live it is true of nothing, and time begins anew; so
+        it does where a snapshot was replaced before it was seen.
+
+        Args:
+            predicate: called once for each snapshot. What it raises comes out here, and harms nobody else.
+            held_for: how long, s.
+
+        Returns:
+            The newest snapshot.
+
+        Raises:
+            SpanPanelClosedError: the ``async with`` block has ended.
+
+        A checkpoint; cancelling it harms nothing.
+        """
+        await trio.lowlevel.checkpoint()
+        broadcast = self._broadcast
+        version, edges, held_at = -1, -1, math.inf
+        while True:
+            broadcast.check_open()
+            snapshot = broadcast.value
+            if snapshot is None or broadcast.edges != edges:
+                version, edges, held_at = -1, broadcast.edges, math.inf
+            if snapshot is not None and broadcast.version != version:
+                if broadcast.version - 1 != version:  # nobody knows what it would have said of those between
+                    held_at = math.inf
+                version = broadcast.version
+                held_at = min(held_at, trio.current_time() + held_for) if predicate(snapshot) else math.inf
+            if snapshot is not None and held_at <= trio.current_time():
+                return snapshot
+            with trio.CancelScope(deadline=held_at):
+                await broadcast.wait_news()
 
     @property
     def snapshot_interval(self) -> float:
@@ -139,14 +226,14 @@ class SpanPanel:
             SpanPanelConnectionError: there is no link, or it was lost meanwhile.
             SpanPanelClosedError: the ``async with`` block has ended.
         """
-        self._check_open()
-        if self._service.link is None:
-            raise SpanPanelConnectionError("there is no link")
-        return await self._service.link.ping()
+        self._broadcast.check_open()
+        if self._accumulator.link is None:
+            raise SpanPanelConnectionError(f"there is no link: {self.obstacle}")
+        return await self._accumulator.link.ping()
 
     def statistics(self) -> PanelStatistics:
         """Counters, for diagnostics."""
-        tracker, link = self._tracker, self._service.link
+        tracker, link = self._tracker, self._accumulator.link
         tree = tracker.tree
         return PanelStatistics(
             messages=tracker.messages,
@@ -166,7 +253,7 @@ class SpanPanel:
 async def open_span_panel(
     host: str,
     *,
-    credentials: SpanCredentials | None = None,
+    credentials: SpanCredentials | Callable[[], Awaitable[SpanCredentials]] | None = None,
     store: str | os.PathLike[str] | None = None,
     passphrase: str | None = None,
     options: PanelOptions | None = None,
@@ -174,55 +261,85 @@ async def open_span_panel(
 ) -> AsyncGenerator[SpanPanel, None]:
     """Open a panel, or any broker that carries the tree of one; yields it once its first snapshot is complete.
 
+    The first connect must succeed. From then on the connection is kept: a link that is lost is made anew, for as long
+    as the block lasts, and `SpanPanel.edges` tell of it.
+
     Args:
         host: name or address of the panel. With TLS it must stand in the panel's certificate.
-        credentials: who it is, how to log in, whom to trust. Without a serial number the broker is asked, and must
-            carry one panel only. Without a CA, the panel's is fetched over HTTP and trusted (see also
-            `PanelOptions.ca_sha256`).
-        store: a file that holds credentials, read when none are given. Where there is none yet, ``passphrase``
-            registers with the panel and the result is stored, before it is used: with mode 0600, written as a whole.
+        credentials: who it is, how to log in, whom to trust; or an async function that gives them, which is called
+            again when they are refused. Without a serial number the broker is asked, and must carry one panel only.
+            Without a CA, the panel's is fetched over HTTP and trusted (see also `PanelOptions.ca_sha256`).
+        store: a file that holds credentials, read when none are given, and again when they are refused. Where there is
+            none yet, ``passphrase`` registers with the panel and the result is stored, before it is used: with mode
+            0600, written as a whole.
         passphrase: the panel's (in SPAN's app). Without a store every start adds an entry to the panel's list of
             clients, which is warned of.
         options: everything else.
         dialer: how to get a stream to the broker, in place of TCP and TLS: a tunnel, or a panel in memory.
 
     Raises:
-        SpanPanelAuthError: the panel refuses the passphrase, or its broker the credentials or the subscription.
-        SpanPanelConnectionError: no connection; or, later, the link was lost. The message says how.
+        SpanPanelAuthError: the panel refuses the passphrase, or its broker the credentials or the subscription: at the
+            beginning, or later for longer than ``auth_grace``.
+        SpanPanelCertificateError: the panel's certificate is not good for this host, or is of another CA than the
+            trusted one: at the beginning, or later for that CA (see `PanelOptions.on_ca_change`).
+        SpanPanelConnectionError: the first connect failed. The message says how.
         SpanPanelTimeoutError: no complete snapshot within ``ready_timeout``; names what is missing.
         SpanPanelValidationError: host, credentials or options cannot be meant.
         SpanPanelAPIError: the panel does not hand out its CA, or registers nobody.
         SpanPanelInternalError: a bug in span_trio.
 
-    An exception of the block itself comes out unchanged. When the panel fails the block is cancelled. When somebody
+    An exception of the block itself comes out unchanged, and so does one of the function that gives the credentials
+    first. When the panel fails the block is cancelled. When somebody
     cancels from outside, the panel closes after the block's ``finally``. Closing takes ``close_grace`` at most.
     """
     options = PanelOptions() if options is None else options
     deadline = trio.current_time() + options.ready_timeout
+    fetch_ca = partial(download_ca_cert, host, port=options.http_port) if options.source == "panel" else None
     with _in_time(deadline, host, lambda: ("a connection",)):
-        credentials = await find_credentials(
+        source = await find_credentials(
             host, credentials=credentials, store=store, passphrase=passphrase, options=options
         )
-        tls = await trust(host, credentials, options)
+        credentials = source.first
+        ca_pem = await find_ca(host, credentials, options)
         serial = credentials.serial_number
         if serial is None:
-            serial = await find_serial(await connect(host, credentials, options, tls, dialer), options)
+            tls = await load_trust(ca_pem) if options.encrypted else None
+            try:
+                async with open_link(host, credentials, options, tls, dialer) as link:
+                    serial = await find_serial(link, options)
+            except SpanPanelCertificateError as refused:
+                port = broker_port(credentials, options)
+                dial = the_dialer(options, dialer)
+                raise await diagnose(refused, host, port, ca_pem, dialer=dial, fetch_ca=fetch_ca) from refused
             credentials = attrs.evolve(credentials, serial_number=serial)
-        link = await connect(host, credentials, options, tls, dialer)
+    connection = Connection(
+        host,
+        credentials,
+        ca_pem,
+        options,
+        ask=source.ask,
+        fetch_ca=fetch_ca,
+        dialer=dialer,
+    )
     tracker = PanelTracker(serial, options)
-    service = PanelService(host, PanelAccumulator(tracker), options, tls)
+    service = PanelService(host, PanelAccumulator(tracker, edges_held=options.edges_held), connection, options)
 
     body_error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(service.run, link)
+            nursery.start_soon(service.run)
             try:
                 with service.body_scope:
                     with _in_time(deadline, host, tracker.tree.missing):
                         await service.wait_ready()
                     with trio.CancelScope(deadline=deadline):  # worth waiting for, and no reason to fail
                         await service.wait_size()
-                    yield SpanPanel(host, serial, options, service)
+                    try:
+                        yield SpanPanel(host, serial, options, service)
+                    except BaseException as error:
+                        if _is_cancelled(error):
+                            raise
+                        body_error = error  # around this scope, too: it would make another group of a group
             except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, around the nursery
                 body_error = error
             finally:
@@ -234,6 +351,13 @@ async def open_span_panel(
             raise body_error
         if service.failure is not None:
             raise service.failure from service.failure.__cause__  # that it cancelled the body is no context
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether a cancellation is in it, which whoever asked for it must get back."""
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
 
 
 @contextlib.contextmanager
@@ -249,7 +373,7 @@ def _in_time(deadline: float, host: str, missing: Callable[[], tuple[str, ...]])
 async def fetch_snapshot(
     host: str,
     *,
-    credentials: SpanCredentials | None = None,
+    credentials: SpanCredentials | Callable[[], Awaitable[SpanCredentials]] | None = None,
     store: str | os.PathLike[str] | None = None,
     passphrase: str | None = None,
     options: PanelOptions | None = None,

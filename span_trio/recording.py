@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from .errors import SpanPanelStaleDataError, SpanPanelValidationError
-from .homie import Edge, Forest, Instant, Message
+from .homie import ConnectionEdge, Forest, Instant, Message
 from .options import PanelOptions
 from .snapshot import SpanPanelSnapshot
 from .span import FLAT, find_panels
@@ -33,7 +33,7 @@ class Played(NamedTuple):
     """What came of playing up to ``t``: an edge, or a snapshot that was due."""
 
     t: float
-    what: Edge | SpanPanelSnapshot
+    what: ConnectionEdge | SpanPanelSnapshot
 
 
 def record_line(recorded: Recorded) -> str:
@@ -136,8 +136,8 @@ def play(recording: Iterable[Recorded], serial_number: str, options: PanelOption
         yield from _step(tracker, t)
     _complete(tracker, t)
     yield from _step(tracker, t)
-    if not tracker.tree.live:
-        raise SpanPanelStaleDataError("; ".join(tracker.tree.missing()))
+    if tracker.tree.obstacle is not None:
+        raise SpanPanelStaleDataError(tracker.tree.obstacle.reason, "; ".join(tracker.tree.missing()))
     yield Played(t, tracker.snapshot)
 
 

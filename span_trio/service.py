@@ -2,10 +2,10 @@
 
 The rules of this room:
 
-* Two tasks: the connection task (`Link.run`) sends lists of events over a bounded memory channel to the accumulator
-  task (`PanelAccumulator.run`). A third looks the panel's size up over REST where the tree does not tell it.
-* An expected failure is data: it is stored, and the body of the ``async with`` is cancelled. Anything else is one
-  `SpanPanelInternalError` with its cause (I12).
+* Two tasks: the connection task (`Connection.run`) sends lists of events over a bounded memory channel to the
+  accumulator task (`PanelAccumulator.run`). A third looks the panel's size up over REST where the tree does not tell.
+* What a retry cannot mend is data: the connection task returns it, and the body of the ``async with`` is cancelled.
+  Anything else that fails is one `SpanPanelInternalError` with its cause (I12).
 * The tasks are shielded, so they outlive the body's ``finally`` blocks when somebody cancels from outside. `close` ends
   them, within the grace of the link (I11).
 """
@@ -13,14 +13,13 @@ The rules of this room:
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import Final, cast
 
 import trio
 
 from .accumulate import PanelAccumulator
 from .errors import SpanPanelClosedError, SpanPanelError, SpanPanelInternalError
-from .link import Link, LinkEvent
+from .link import Connection, LinkEvent
 from .options import PanelOptions
 from .rest import get_homie_schema
 
@@ -35,32 +34,28 @@ _SCHEMA_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # s; HTTP may be minut
 class PanelService:
     """The background of one open panel."""
 
-    def __init__(
-        self, host: str, accumulator: PanelAccumulator, options: PanelOptions, tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, host: str, accumulator: PanelAccumulator, connection: Connection, options: PanelOptions) -> None:
         self.accumulator: Final = accumulator
+        self.connection: Final = connection
         self.body_scope: Final = trio.CancelScope()
         """Around the body: cancelled when the background fails."""
         self.failure: BaseException | None = None
         """Why the body was cancelled."""
         self.closed: bool = False
-        self.link: Link | None = None
         self._host = host
         self._options = options
-        self._tls = tls
         self._schema_tried = trio.Event()
         self._scope = trio.CancelScope(shield=True)
 
-    async def run(self, link: Link) -> None:
+    async def run(self) -> None:
         """All tasks, until `close`. Never raises, but for cancellation."""
-        self.link = link
         send, receive = trio.open_memory_channel[list[LinkEvent]](_CHANNEL_SIZE)
         with self._scope:
             try:
                 async with trio.open_nursery() as tasks:
-                    tasks.start_soon(link.run, send)
+                    tasks.start_soon(self.accumulator.run, receive)
                     tasks.start_soon(self._learn_schema)
-                    failure = await self.accumulator.run(receive, link, epoch=1)
+                    failure = await self.connection.run(send)
                     if not self.closed:  # or nobody waits for anything any more
                         self._fail(failure)
             except* (KeyboardInterrupt, SystemExit) as group:
@@ -78,12 +73,12 @@ class PanelService:
     def close(self) -> None:
         """The body has left: end the tasks. Iterators that are still held raise from now on."""
         self.closed = True
-        self.accumulator.cell.close(SpanPanelClosedError)
+        self.accumulator.broadcast.close(SpanPanelClosedError)
         self._scope.cancel()
 
     async def wait_ready(self) -> None:
         """Wait for the first complete snapshot, and until there is a current one."""
-        await anext(self.accumulator.cell.reader())
+        await anext(self.accumulator.broadcast.values())
 
     async def wait_size(self) -> None:
         """Wait for the panel's size, or for a first try to learn it that failed."""
@@ -94,7 +89,8 @@ class PanelService:
         """Where the tree does not tell the panel's size, ask the REST API until it answers."""
         await self.accumulator.first.wait()
         pauses = iter(_SCHEMA_PAUSES)
-        while self._options.fetch_schema and not await self._has_learnt_schema():
+        asking = self._options.fetch_schema and self._options.source == "panel"
+        while asking and not await self._has_learnt_schema():
             self._schema_tried.set()
             await trio.sleep(next(pauses, _SCHEMA_PAUSES[-1]))
         self._schema_tried.set()
@@ -103,9 +99,10 @@ class PanelService:
         tracker = self.accumulator.tracker
         if tracker.panel_size is not None:
             return True
-        port = self._options.http_port if self._tls is None else self._options.https_port
         try:
-            self.accumulator.adopt(await get_homie_schema(self._host, port=port, tls=self._tls))
+            tls = await self.connection.tls()
+            port = self._options.http_port if tls is None else self._options.https_port
+            self.accumulator.adopt(await get_homie_schema(self._host, port=port, tls=tls))
         except SpanPanelError as error:
             _log.info("the size of panel %s is not known: %s", tracker.tree.root, error)
             return False

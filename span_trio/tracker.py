@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .errors import SpanPanelStaleDataError
-from .homie import Accumulator, Edge, Instant, Message
+from .homie import Accumulator, ConnectionEdge, Instant, Message
 from .options import PanelOptions
 from .snapshot import SpanPanelSnapshot
 from .span import FLAT, FlatBuilder, HomieSchema
@@ -36,6 +36,7 @@ class PanelTracker:
             settle=options.settle,
             first_patience=options.ready_timeout / 2,
             patience=options.child_patience,
+            max_silence=options.silence_limit,
         )
         self.throttle: Final = Throttle(options.snapshot_interval)
         self.messages: int = 0
@@ -91,7 +92,7 @@ class PanelTracker:
         due = self.throttle.due if self.tree.live else None
         return min((time for time in (self.tree.deadline, due) if time is not None), default=float("inf"))
 
-    def take_edges(self) -> list[Edge]:
+    def take_edges(self) -> list[ConnectionEdge]:
         """The edges since the last call."""
         edges = self.tree.take_edges()
         if edges:
@@ -107,7 +108,7 @@ class PanelTracker:
         """
         tree, newest = self.tree, self._newest
         if tree.obstacle is not None:
-            raise SpanPanelStaleDataError(str(tree.obstacle))
+            raise SpanPanelStaleDataError(*tree.obstacle)
         dirty = tree.forest.take_dirty()
         if newest is not None and not dirty:
             return newest

@@ -192,7 +192,7 @@ async def _play(played: Iterator[Played], speed: float) -> None:
         if isinstance(what, SpanPanelSnapshot):
             _print_snapshot(what, when, as_json=False)
         else:
-            _out.print(printable(f"{when}  {'online' if what.obstacle is None else f'offline: {what.obstacle}'}"))
+            _out.print(printable(f"{when}  {what}"))
 
 
 def _read_schema(file: IO[str]) -> HomieSchema:

@@ -51,9 +51,31 @@ _OPTIONS = (
     ),
     click.option("--ca-sha256", help="The fingerprint that a fetched CA must have."),
     click.option(
-        "--transport", type=click.Choice(["mqtts", "mqtt"]), default="mqtts", show_default=True, help="TLS, or plain."
+        "--transport",
+        type=click.Choice(["mqtts", "mqtt", "wss", "ws"]),
+        default="mqtts",
+        show_default=True,
+        help="MQTT over TLS, plain, or over WebSocket with or without TLS.",
     ),
-    click.option("--port", type=click.IntRange(1, 65_535), help="Of the broker. [default: 8883; mqtt: 1883]"),
+    click.option(
+        "--port",
+        type=click.IntRange(1, 65_535),
+        help="Of the broker. [default: as the panel told, or 8883; mqtt: 1883, wss: 9002, ws: 9001]",
+    ),
+    click.option("--websocket-path", default="/mqtt", show_default=True, help="For wss and ws."),
+    click.option(
+        "--source",
+        type=click.Choice(["panel", "bridge"]),
+        default="panel",
+        show_default=True,
+        help="Whether the broker is the panel's own, or another one that carries its tree.",
+    ),
+    click.option(
+        "--max-silence",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Seconds without a value until the panel is not live any more; nor is it before the first. inf: no limit. "
+        "[default: bridge: 60; panel: inf]",
+    ),
     click.option("--http-port", type=click.IntRange(1, 65_535), default=80, show_default=True, help="Of the REST API."),
     click.option("--https-port", type=click.IntRange(1, 65_535), default=443, show_default=True, help="Likewise."),
     click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds until the panel is ready."),
@@ -84,6 +106,9 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
         ca_sha256: str | None,
         transport: Any,
         port: int | None,
+        websocket_path: str,
+        source: Any,
+        max_silence: float | None,
         http_port: int,
         https_port: int,
         timeout: float,
@@ -103,6 +128,9 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
         ports: dict[str, Any] = {} if port is None else {f"{transport}_port": port}
         options = PanelOptions(
             transport=transport,
+            websocket_path=websocket_path,
+            source=source,
+            max_silence=max_silence,
             http_port=http_port,
             https_port=https_port,
             ca_sha256=ca_sha256,

@@ -24,6 +24,8 @@ from .live import show
 
 __all__ = ["demo", "moment", "simulate"]
 
+_PORTS = ("mqtt_port", "mqtts_port", "http_port", "https_port", "ws_port", "wss_port")
+
 until_interrupted: Callable[[], Awaitable[None]] = trio.sleep_forever
 
 
@@ -146,6 +148,8 @@ async def _demo(house: House, count: int | None, as_json: bool) -> None:
 @click.option("--mqtts-port", type=click.IntRange(0, 65_535), default=8883, show_default=True, help="0: any.")
 @click.option("--http-port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="0: any.")
 @click.option("--https-port", type=click.IntRange(0, 65_535), default=8443, show_default=True, help="0: any.")
+@click.option("--ws-port", type=click.IntRange(0, 65_535), default=9001, show_default=True, help="0: any.")
+@click.option("--wss-port", type=click.IntRange(0, 65_535), default=9002, show_default=True, help="0: any.")
 @click.option(
     "--credentials",
     "file",
@@ -155,19 +159,15 @@ async def _demo(house: House, count: int | None, as_json: bool) -> None:
 def simulate(
     *,
     host: str,
-    mqtt_port: int,
-    mqtts_port: int,
-    http_port: int,
-    https_port: int,
     file: Path | None,
-    **house: Any,
+    **options: Any,
 ) -> None:
     """Run a simulated panel for other programs, until ctrl-C.
 
     Prints where it listens and what opens it, as one JSON object.
     """
-    ports = {"mqtt_port": mqtt_port, "mqtts_port": mqtts_port, "http_port": http_port, "https_port": https_port}
-    trio.run(_simulate, _house(**house), host, ports, file)
+    ports = {name: options.pop(name) for name in _PORTS}
+    trio.run(_simulate, _house(**options), host, ports, file)
 
 
 async def _simulate(house: House, host: str, ports: dict[str, int], file: Path | None) -> None:
@@ -175,16 +175,14 @@ async def _simulate(house: House, host: str, ports: dict[str, int], file: Path |
     async with _open(house) as simulated:
         try:
             async with listening(simulated, host=host, **ports) as where:
-                credentials = attrs.evolve(simulated.credentials, ca_pem=where.ca_pem, mqtts_port=where.mqtts_port)
+                told_ports = {name: getattr(where, name) for name in ("mqtts_port", "ws_port", "wss_port")}
+                credentials = attrs.evolve(simulated.credentials, ca_pem=where.ca_pem, **told_ports)
                 if file is not None:
                     await save_credentials(file, credentials)
                 told = {
                     "serial_number": simulated.serial_number,
                     "host": where.host,
-                    "mqtt_port": where.mqtt_port,
-                    "mqtts_port": where.mqtts_port,
-                    "http_port": where.http_port,
-                    "https_port": where.https_port,
+                    **{name: getattr(where, name) for name in _PORTS},
                     "username": credentials.broker_username,
                     "password": credentials.broker_password,
                     "passphrase": simulated.passphrase,

@@ -13,10 +13,11 @@ from rich.live import Live
 from rich.text import Text
 
 from ..background import open_background
+from ..homie import ConnectionEdge, Instant
 from ..panel import SpanPanel
 from ..snapshot import SpanPanelSnapshot
 from .dashboard import render
-from .text import one_line
+from .text import one_line, printable
 
 __all__ = ["show"]
 
@@ -33,11 +34,15 @@ async def show(panel: SpanPanel, console: Console, *, count: int | None, as_json
 
 async def _lines(panel: SpanPanel, console: Console, count: int | None, *, as_json: bool) -> None:
     seen = 0
-    async for snapshot in panel.snapshots():
+    async for update in panel.updates():
+        if isinstance(update, ConnectionEdge):
+            # In JSON, standard output is of snapshots alone.
+            click.echo(f"{_clock(update.at):%H:%M:%S}  {printable(str(update))}", err=as_json)
+            continue
         if as_json:
-            click.echo(json.dumps(snapshot.to_dict()))
+            click.echo(json.dumps(update.to_dict()))
         else:
-            console.print(one_line(snapshot, dt.datetime.fromtimestamp(snapshot.received_at.wall).astimezone()))
+            console.print(one_line(update, _clock(update.received_at)))
         seen += 1
         if seen == count:
             return
@@ -75,11 +80,15 @@ async def _dashboard(panel: SpanPanel, console: Console, count: int | None) -> N
                     return
 
 
+def _clock(at: Instant) -> dt.datetime:
+    return dt.datetime.fromtimestamp(at.wall).astimezone()
+
+
 def _status(panel: SpanPanel) -> Text:
     age = panel.statistics().last_message_age
     since = panel.live_since
     if since is None:
-        return Text("○ not live", style="red")
+        return Text(f"○ {printable(str(panel.obstacle or 'not live'))}", style="red")
     lived = int(trio.current_time() - since.monotonic)
     span = f"{lived // 3600}:{lived // 60 % 60:02}:{lived % 60:02}"
     return Text.assemble(("● live ", "green"), (f"{span}  data {age or 0.0:.0f} s old", "dim"))

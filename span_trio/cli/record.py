@@ -6,14 +6,27 @@ import logging
 from collections.abc import Callable
 from typing import IO
 
+import attrs
 import click
 import trio
 
 from ..accumulate import now
+from ..enums import ConnectionReason
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError, SpanPanelError
-from ..homie import Accumulator, Instant, Message
-from ..link import Link, LinkEvent, LinkLost, Oversize, ReplayEnd, connect, find_serial
-from ..onboard import trust
+from ..homie import Accumulator, Instant, Message, Obstacle
+from ..link import (
+    ConnectFailed,
+    Link,
+    LinkEvent,
+    LinkLost,
+    LinkUp,
+    Oversize,
+    ReplayEnd,
+    find_serial,
+    load_trust,
+    open_link,
+)
+from ..onboard import find_ca
 from ..recording import Recorded, Redactor, record_line
 from .connection import Panel
 
@@ -35,12 +48,13 @@ async def record_session(
         SpanPanelError: as `open_span_panel`; the link was lost, too.
         OSError: the lines could not be written.
     """
-    tls = await trust(panel.host, panel.credentials, panel.options)
-    serial = panel.credentials.serial_number
+    ca_pem = await find_ca(panel.host, panel.credentials, panel.options)
+    tls = await load_trust(ca_pem) if panel.options.encrypted else None
+    serial, credentials = panel.credentials.serial_number, panel.credentials
     if serial is None:
-        link = await connect(panel.host, panel.credentials, panel.options, tls)
-        serial = await find_serial(link, panel.options)
-    link = await connect(panel.host, panel.credentials, panel.options, tls)
+        async with open_link(panel.host, credentials, panel.options, tls) as link:
+            serial = await find_serial(link, panel.options)
+        credentials = attrs.evolve(credentials, serial_number=serial)
     tree = Accumulator(serial, domain=panel.options.domain, limits=panel.options.limits)  # knows what to subscribe to
     mask: Callable[[Recorded], Recorded] = Redactor(serial) if redact else _as_it_is
     began, messages = now(), 0
@@ -53,7 +67,7 @@ async def record_session(
         progress(messages, passed)
 
     failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
+    async with open_link(panel.host, credentials, panel.options, tls) as link, trio.open_nursery() as nursery:
         send, receive = trio.open_memory_channel[list[LinkEvent]](64)
         nursery.start_soon(link.run, send)
         try:
@@ -81,14 +95,16 @@ async def _follow(
         at = now()
         for event in events:
             match event:
-                case ReplayEnd(refused=True):
-                    raise SpanPanelAuthError(f"the broker refuses a subscription to the tree of {tree.root}")
+                case LinkLost(why=Obstacle(reason=ConnectionReason.REFUSED, detail=detail)):
+                    raise SpanPanelAuthError(f"{detail} to the tree of {tree.root}")
                 case ReplayEnd(passed=passed):
                     tree.barrier(at, passed=passed)
                 case Oversize(topic=topic):
                     _log.warning("passed over a message that is too large, on %s", topic)
                 case LinkLost(why=why):
-                    raise SpanPanelConnectionError(f"the link was lost: {why}")
+                    raise SpanPanelConnectionError(f"the link was lost: {why.detail}")
+                case LinkUp() | ConnectFailed():  # a connection's, and this is one session
+                    pass
                 case batch:
                     tree.receive(batch, at)
                     write(batch, at)

@@ -2,8 +2,8 @@
 
 An example opens its panel as a user would, at ``192.168.1.100``. What it gets is `Panel`, the recording of
 `tests/captures` on a broker in memory, and its minute of live values is played while the example runs. An example that
-never ends is stopped after `LONGEST`, as ctrl-C would stop it. All that takes no real time: the clock is virtual and
-jumps. (With `House.real_threads` it does not jump, but runs fast: other threads need some real time.)
+never ends is stopped after `House.longest`, as ctrl-C would stop it. All that takes no real time: the clock is virtual
+and jumps. (With `House.real_threads` it does not jump, but runs fast: other threads need some real time.)
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ import trio
 import trustme
 from trio.testing import MockClock
 
-from span_trio import HomieSchema, SpanCredentials, V2AuthResponse
+from span_trio import (
+    HomieSchema,
+    SpanCredentials,
+    SpanPanelCertificateError,
+    SpanPanelConnectionError,
+    V2AuthResponse,
+)
 from span_trio.recording import Recorded, read_recording
-from tests.unit.link.broker import Broker, Connection
+from tests.unit.link.broker import Broker, Connection, Kind, Packet
+from tests.unit.mqtt import packets
 
 __all__ = ["HOST", "PANELS", "STORES", "House", "recording"]
 
@@ -33,8 +40,6 @@ PANELS: Final = {HOST: "nt-2143-c1akc", "192.168.1.101": "nt-2143-d2blc"}
 """Address -> serial number. At every other address is the first of them."""
 STORES: Final = {"span.json": HOST, "house.json": HOST, "barn.json": "192.168.1.101"}
 """The files that a first start has left, and whose they are."""
-LONGEST: Final = 70.0
-"""Seconds that an example may run."""
 CAPTURES: Final = Path(__file__).parents[1] / "captures"
 RECORDED_SERIAL: Final = "sim-32t-001"
 
@@ -71,6 +76,14 @@ class Panel:
                 self.broker.publish(message.topic, message.payload)
 
 
+def _log_in(password: str, connection: Connection, packet: Packet) -> None:
+    """Let in who knows the password."""
+    granted = packet.texts[-1] == password
+    connection.say(packets.connack(0 if granted else 5))
+    if not granted:
+        connection.hang_up()
+
+
 @attrs.define
 class House:
     """What there is on the network, and how an example is run in it. Hidden blocks in the pages may change it."""
@@ -78,19 +91,36 @@ class House:
     ca: trustme.CA
     real_threads: bool = False
     """Whether the example starts threads."""
+    longest: float = 70.0
+    """Seconds that an example may run."""
     hangs_up_after: float | None = None
-    """How many seconds after the first subscription all brokers hang up."""
+    """How many seconds after the first subscription the brokers hang up."""
+    away_for: float = 0.0
+    """How many seconds their addresses refuse then."""
+    spared: str | None = None
+    """A host whose broker does not."""
+    new_password: str | None = None
+    """What the brokers ask for from then on: somebody has rotated the passphrase."""
+    new_ca: trustme.CA | None = None
+    """Whose certificates the panels have from then on."""
     says: list[tuple[float, str, str]] = attrs.field(factory=list[tuple[float, str, str]])
     """What else the first panel publishes: when, in seconds, on which path below it, and what."""
     tunnel: int | None = None
     """A port on the loopback interface, behind which the panel is, with TLS and on a real clock."""
     panels: dict[str, Panel] = attrs.field(factory=dict[str, Panel])
+    away: set[str] = attrs.field(factory=set[str])
+    """The hosts that refuse now."""
 
     # --- in place of what would need a network ---
 
     async def dial(self, host: str, port: int, tls: ssl.SSLContext | None, **_: Any) -> trio.abc.Stream:
         """In place of `span_trio.link.dial`."""
-        return await self.panels.get(host, self.panels[HOST]).broker.dial(host, port, tls)
+        where = host if host in self.panels else HOST
+        if where in self.away:
+            raise SpanPanelConnectionError(f"connecting to {host}:{port} failed: [Errno 111] Connection refused")
+        if tls is not None and ssl.PEM_cert_to_DER_cert(self.ca_pem) not in tls.get_ca_certs(binary_form=True):
+            raise SpanPanelCertificateError(f"TLS with {host}:{port} failed: certificate verify failed")
+        return await self.panels[where].broker.dial(host, port, tls)
 
     async def download_ca_cert(self, host: str, *, port: int = 80) -> str:
         """In place of `span_trio.rest.download_ca_cert`."""
@@ -113,7 +143,7 @@ class House:
             ws_port=9001,
             wss_port=9002,
             access_token=name,
-            broker_password="secret",
+            broker_password=self.new_password or "secret",
             passphrase=passphrase,
         )
 
@@ -121,6 +151,11 @@ class House:
         """In place of `span_trio.load_credentials`, which reads in a thread: the virtual clock would run away."""
         await trio.lowlevel.checkpoint()
         return SpanCredentials.from_json(Path(path).read_text(encoding="utf-8"))  # noqa: ASYNC240 - on purpose
+
+    async def save_credentials(self, path: str, credentials: SpanCredentials) -> None:
+        """In place of `span_trio.save_credentials`, likewise."""
+        await trio.lowlevel.checkpoint()
+        Path(path).write_text(credentials.to_json(), encoding="utf-8")  # noqa: ASYNC240 - on purpose
 
     async def get_homie_schema(self, host: str, *, port: int = 80, tls: ssl.SSLContext | None = None) -> HomieSchema:
         """In place of `span_trio.rest.get_homie_schema`."""
@@ -142,10 +177,11 @@ class House:
 
     async def _with_panels(self, main: Callable[..., Awaitable[Any]], *args: Any) -> outcome.Outcome[Any]:
         async def for_a_while() -> Any:
-            with trio.move_on_after(LONGEST):
+            with trio.move_on_after(self.longest):
                 return await main(*args)
 
         self.panels = {host: Panel(serial_number) for host, serial_number in PANELS.items()}
+        self.away = set()
         async with trio.open_nursery() as nursery:
             for panel in self.panels.values():
                 nursery.start_soon(panel.live)
@@ -162,12 +198,22 @@ class House:
         self.panels[HOST].broker.publish(f"ebus/5/{PANELS[HOST]}/{path}", payload)
 
     async def _hang_up(self) -> None:
-        if self.hangs_up_after is not None:
-            while not any(connection.filters for connection in self.connections()):  # noqa: ASYNC110 - virtual time
-                await trio.sleep(0.1)
-            await trio.sleep(self.hangs_up_after)
-            for connection in self.connections():
+        if self.hangs_up_after is None:
+            return
+        while not any(connection.filters for connection in self.connections()):  # noqa: ASYNC110 - virtual time
+            await trio.sleep(0.1)
+        await trio.sleep(self.hangs_up_after)
+        self.ca = self.new_ca or self.ca
+        hit = self.panels.keys() - {self.spared}
+        self.away = hit if self.away_for else set[str]()
+        for host in hit:
+            broker = self.panels[host].broker
+            if self.new_password is not None:
+                broker.instead[Kind.CONNECT] = partial(_log_in, self.new_password)
+            for connection in broker.connections:
                 connection.hang_up()
+        await trio.sleep(self.away_for)
+        self.away = set()
 
     def connections(self) -> list[Connection]:
         """Those of the present example, to whichever panel."""

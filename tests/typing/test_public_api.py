@@ -13,6 +13,8 @@ from span_trio import (
     AdoptedProperty,
     Change,
     CommunicationState,
+    ConnectionEdge,
+    ConnectionReason,
     DominantPowerSource,
     DoorState,
     DsmState,
@@ -21,9 +23,11 @@ from span_trio import (
     ForecastConfidence,
     GridState,
     HomieSchema,
+    Instant,
     LimitEnablement,
     LockState,
     MidGridState,
+    Obstacle,
     PanelOptions,
     PanelStatistics,
     PhaseDistribution,
@@ -40,6 +44,7 @@ from span_trio import (
     SpanPanel,
     SpanPanelAPIError,
     SpanPanelAuthError,
+    SpanPanelCertificateError,
     SpanPanelClosedError,
     SpanPanelConnectionError,
     SpanPanelError,
@@ -48,6 +53,7 @@ from span_trio import (
     SpanPanelSnapshot,
     SpanPanelStaleDataError,
     SpanPanelTimeoutError,
+    SpanPanelUpdate,
     SpanPanelValidationError,
     SpanPcsSnapshot,
     SpanPVSnapshot,
@@ -68,9 +74,8 @@ from span_trio import (
     suggest_balanced_pairing,
     validate_solar_tabs,
 )
-from span_trio.broadcast import LatestReader
+from span_trio.broadcast import EdgeReader, UpdateReader, ValueReader
 from span_trio.frozenmap import FrozenMap
-from span_trio.homie import Instant
 
 # --- opening ---
 
@@ -93,6 +98,14 @@ def settings() -> tuple[SpanCredentials, PanelOptions]:
         transport="mqtt",
         mqtt_port=1883,
         mqtts_port=8883,
+        ws_port=None,
+        wss_port=9002,
+        websocket_path="/mqtt",
+        source="bridge",
+        max_silence=60,
+        auth_grace=900,
+        on_ca_change="wait",
+        edges_held=16,
         http_port=80,
         https_port=443,
         ca_sha256=None,
@@ -104,7 +117,10 @@ def settings() -> tuple[SpanCredentials, PanelOptions]:
         keepalive=8,
         max_packet=2**20,
     )
-    assert_type(options.transport, Literal["mqtts", "mqtt"])
+    assert_type(options.transport, Literal["mqtts", "mqtt", "wss", "ws"])
+    assert_type(options.source, Literal["panel", "bridge"])
+    assert_type(options.on_ca_change, Literal["raise", "wait"])
+    assert_type(options.max_silence, float | None)
     assert_type(options.snapshot_interval, float)
     assert_type(options.keepalive, int)
     assert_type(options.ca_sha256, str | None)
@@ -112,10 +128,11 @@ def settings() -> tuple[SpanCredentials, PanelOptions]:
 
 
 def wrong_settings() -> None:
-    PanelOptions(transport="ws")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PanelOptions(transport="tcp")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     PanelOptions("mqtt")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     PanelOptions(snapshot_interval="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     PanelOptions().domain = "home"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    PanelOptions(source="broker")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     SpanCredentials(serial_number=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     open_span_panel("host", SpanCredentials())  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
@@ -136,22 +153,119 @@ async def use() -> None:
         assert_type(panel.snapshot, SpanPanelSnapshot)
         assert_type(panel.live, bool)
         assert_type(panel.live_since, Instant | None)
+        assert_type(panel.obstacle, Obstacle | None)
         assert_type(await panel.ping(), float)
         assert_type(panel.snapshot_interval, float)
         panel.snapshot_interval = 2
         panel.live = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
         counters(panel.statistics())
         reader = panel.snapshots()
-        assert_type(reader, LatestReader[SpanPanelSnapshot])
+        assert_type(reader, ValueReader[SpanPanelSnapshot, ConnectionEdge])
         assert_type(reader.skipped, int)
         async for snapshot in reader:
             assert_type(snapshot, SpanPanelSnapshot)
             look(snapshot)
             break
+        await follow(panel)
+        await waiting(panel)
     async with open_span_panel("192.168.1.100", store=Path("span.json"), passphrase="secret") as panel:
+        assert_type(panel, SpanPanel)
+    async with open_span_panel("192.168.1.100", credentials=fetched) as panel:
         assert_type(panel, SpanPanel)
     assert_type(await fetch_snapshot("192.168.1.100"), SpanPanelSnapshot)
     await fetch_snapshot("192.168.1.100", credentials=credentials, options=options, dialer=tunnel)
+
+
+async def fetched() -> SpanCredentials:
+    await trio.lowlevel.checkpoint()
+    return SpanCredentials()
+
+
+# --- following ---
+
+
+async def follow(panel: SpanPanel) -> None:
+    edges = panel.edges()
+    assert_type(edges, EdgeReader[SpanPanelSnapshot, ConnectionEdge])
+    assert_type(edges.missed, int)
+    async for edge in edges:
+        assert_type(edge, ConnectionEdge)
+        told(edge)
+        break
+    updates = panel.updates()
+    assert_type(updates, UpdateReader[SpanPanelSnapshot, ConnectionEdge])
+    assert_type((updates.missed, updates.skipped), tuple[int, int])
+    async for update in updates:
+        assert_type(update, SpanPanelSnapshot | ConnectionEdge)
+        named: SpanPanelUpdate = update
+        matched(named)
+        branched(named)
+
+
+def matched(update: SpanPanelUpdate) -> str:
+    match update:
+        case ConnectionEdge(online=True):
+            assert_type(update, ConnectionEdge)
+            return "online"
+        case ConnectionEdge(reason=ConnectionReason.DEVICE_STATE, state=state):
+            assert_type(state, str | None)
+            return state or "not published"
+        case ConnectionEdge(reason=reason):
+            assert_type(reason, ConnectionReason)
+            return reason
+        case SpanPanelSnapshot():
+            assert_type(update, SpanPanelSnapshot)
+            return update.serial_number
+    # No return here: that these are all is for the type checkers to find.
+
+
+def branched(update: SpanPanelUpdate) -> None:
+    if isinstance(update, ConnectionEdge):
+        assert_type(update, ConnectionEdge)
+    else:
+        assert_type(update, SpanPanelSnapshot)
+
+
+def told(edge: ConnectionEdge) -> None:
+    assert_type(edge.online, bool)
+    assert_type(edge.reason, ConnectionReason)
+    assert_type(edge.detail, str)
+    assert_type(edge.state, str | None)
+    assert_type(edge.epoch, int)
+    assert_type(edge.at, Instant)
+    assert_type(edge.at.monotonic, float)
+    assert_type(edge.missed, int)
+    edge.online = False  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def advice(reason: ConnectionReason) -> str:
+    """Every member; the set is closed, and type checkers know it."""
+    match reason:
+        case ConnectionReason.UNREACHABLE | ConnectionReason.LINK_LOST | ConnectionReason.SILENT_PEER:
+            return "look at the network"
+        case ConnectionReason.CERTIFICATE | ConnectionReason.CA_CHANGED | ConnectionReason.REFUSED:
+            return "look at the credentials"
+        case ConnectionReason.PROTOCOL_ERROR:
+            return "look at the broker"
+        case ConnectionReason.REPLAY | ConnectionReason.UNCONFIRMED | ConnectionReason.PENDING_DEVICE:
+            return "wait"
+        case ConnectionReason.DEVICE_STATE | ConnectionReason.SILENT_PANEL:
+            return "look at the panel"
+        case ConnectionReason.LIVE:
+            text: str = reason
+            return text
+
+
+async def waiting(panel: SpanPanel) -> None:
+    await panel.wait_live()
+    await panel.wait_live(held_for=5)
+    snapshot = await panel.wait_for(lambda seen: (seen.instant_grid_power_w or 0.0) > 0.0, held_for=2.5)
+    assert_type(snapshot, SpanPanelSnapshot)
+    await panel.wait_for(lambda seen: seen.nonsense)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownLambdaType, reportUnknownMemberType]
+    if panel.obstacle is not None:
+        reason, detail = panel.obstacle
+        assert_type(reason, ConnectionReason)
+        assert_type(detail, str)
 
 
 def counters(statistics: PanelStatistics) -> None:
@@ -205,11 +319,16 @@ async def careful() -> SpanPanelSnapshot | None:
     except SpanPanelTimeoutError as error:
         assert_type(error.missing, tuple[str, ...])
     except SpanPanelStaleDataError as error:
-        assert_type(error.reason, str)
+        assert_type(error.reason, ConnectionReason)
+        assert_type(error.detail, str)
     except SpanPanelServerError as error:
         assert_type(error.status, int | None)
     except SpanPanelAPIError as error:
         assert_type(error.endpoint, str)
+    except SpanPanelCertificateError as error:
+        assert_type(error.trusted_sha256, str | None)
+        assert_type(error.advertised_sha256, str | None)
+        assert_type(error.answered, bool)
     except (SpanPanelConnectionError, SpanPanelClosedError, SpanPanelInternalError) as error:
         base: SpanPanelError = error
         raise base from None

@@ -12,17 +12,16 @@ import trio
 import trio.lowlevel
 
 from span_trio import (
+    ConnectionEdge,
+    ConnectionReason,
     HomieSchema,
     PanelOptions,
-    SpanPanelAuthError,
-    SpanPanelConnectionError,
-    SpanPanelError,
     SpanPanelSnapshot,
     SpanPanelStaleDataError,
 )
 from span_trio.accumulate import PanelAccumulator, now
-from span_trio.homie import Message, Request
-from span_trio.link import Link, LinkEvent, LinkLost, Oversize, ReplayEnd
+from span_trio.homie import Message, Obstacle, Request
+from span_trio.link import ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
 from span_trio.tracker import PanelTracker
 from tests.unit.link.house import DEVICE, house, topic
 from tests.unit.span.helpers import KITCHEN, ROOT
@@ -42,13 +41,18 @@ def replay(retained: dict[str, bytes]) -> list[Message]:
     return [Message(name, payload, retain=True) for name, payload in retained.items()]
 
 
+CLOSED = Obstacle(ConnectionReason.LINK_LOST, "the peer closed it")
+REFUSES = Obstacle(ConnectionReason.UNREACHABLE, "connecting to panel:8883 failed: refused")
+
+
 class Bench:
-    """An accumulator that runs, fed by hand."""
+    """An accumulator that runs, fed by hand. It is the link, too."""
 
     def __init__(self, **options: Any) -> None:
-        self.accumulator = PanelAccumulator(PanelTracker(ROOT, PanelOptions(**options)))
+        self.accumulator = PanelAccumulator(PanelTracker(ROOT, PanelOptions(**options)), edges_held=8)
         self.requests: list[Request] = []
-        self.failure: SpanPanelError | None = None
+        self.succeeded = False
+        self.edges: list[ConnectionEdge] = []
         self.published: list[tuple[float, SpanPanelSnapshot]] = []
         self._send, self._receive = trio.open_memory_channel[list[LinkEvent]](10)
 
@@ -57,11 +61,19 @@ class Bench:
         self.requests.append(request)
 
     async def run(self) -> None:
-        self.failure = await self.accumulator.run(self._receive, cast("Link", self), 1)
+        await self.accumulator.run(self._receive)
 
     async def listen(self) -> None:
-        async for snapshot in self.accumulator.cell.reader():
-            self.published.append((trio.current_time(), snapshot))
+        async for update in self.accumulator.broadcast.updates():
+            if isinstance(update, ConnectionEdge):
+                self.edges.append(update)
+            else:
+                self.published.append((trio.current_time(), update))
+
+    async def link_up(self, epoch: int = 1) -> None:
+        """A new session."""
+        self.succeeded = False
+        await self.say(LinkUp(cast("Link", self), epoch))
 
     async def say(self, *events: LinkEvent) -> None:
         """One list of events, taken."""
@@ -86,7 +98,7 @@ async def bench(**options: Any) -> AsyncGenerator[Bench, None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.run)
         nursery.start_soon(made.listen)
-        await trio.testing.wait_all_tasks_blocked()
+        await made.link_up()
         yield made
         nursery.cancel_scope.cancel()
 
@@ -219,7 +231,7 @@ async def test_a_changed_interval_takes_effect_at_once(interval: float) -> None:
         made.accumulator.set_interval(interval)
         await trio.sleep(10)
         assert made.power == [150.5, 1.0, 2.0]
-        assert made.times[-1] == pytest.approx(max(3.0, 1.015 + 0.9 * interval))
+        assert made.times[-1] == pytest.approx(max(3.0, 1.015 + 0.9 * interval + min(0.2 * interval, 1.0)))
 
 
 async def test_a_schema_learnt_late_is_published_at_once() -> None:
@@ -242,9 +254,9 @@ async def test_a_schema_learnt_late_is_published_at_once() -> None:
 
 async def test_i2_what_was_published_and_not_delivered_is_withdrawn_when_the_panel_is_not_live() -> None:
     async with live_bench() as made:
-        late = made.accumulator.cell.reader()
+        late = made.accumulator.broadcast.values()
         await made.say([live("$state", "lost")])
-        assert made.accumulator.cell.value is None
+        assert made.accumulator.broadcast.value is None
         assert made.accumulator.live_since is None
         with trio.move_on_after(100) as scope:
             await anext(late)
@@ -276,33 +288,72 @@ async def test_edges_are_told_to_the_log(caplog: pytest.LogCaptureFixture) -> No
     caplog.set_level(logging.INFO)
     async with live_bench() as made:
         await made.say([live("$state", "init")])
-    assert caplog.messages == [f"{ROOT} is live", f"{ROOT} is not live: device state: init"]
+    assert caplog.messages == [f"{ROOT} is online", f"{ROOT} is offline, device state: init"]
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------
+# --- links come and go ------------------------------------------------------------------------------------------------
 
 
-async def test_a_lost_link_ends_it_behind_the_good_part() -> None:
+async def test_a_lost_link_is_an_edge_behind_the_good_part() -> None:
     async with live_bench() as made:
-        await made.say([live(POWER, "-1")], LinkLost("on a whim"))
-        assert isinstance(made.failure, SpanPanelConnectionError)
-        assert str(made.failure) == "the link was lost: on a whim"
+        await made.say([live(POWER, "-1")], LinkLost(CLOSED))
+        assert [(edge.online, edge.reason, edge.detail) for edge in made.edges] == [
+            (True, ConnectionReason.LIVE, ""),
+            (False, *CLOSED),
+        ]
         assert made.accumulator.tracker.messages == len(house()) + 1
         assert made.accumulator.live_since is None
-        assert made.accumulator.cell.value is None
+        assert made.accumulator.link is None
+        assert made.accumulator.broadcast.value is None
 
 
-async def test_a_refused_subscription_ends_it() -> None:
+async def test_what_is_in_the_way_later_is_no_further_edge() -> None:
+    async with live_bench() as made:
+        await made.say(LinkLost(CLOSED), ConnectFailed(REFUSES))
+        await made.say(ConnectFailed(REFUSES))
+        assert len(made.edges) == 2
+        assert made.accumulator.tracker.tree.obstacle == REFUSES
+
+
+async def test_i5_a_new_session_begins_from_nothing() -> None:
+    async with live_bench(snapshot_interval=0) as made:
+        await made.say(LinkLost(CLOSED))
+        await trio.sleep(5)
+        await made.link_up(2)
+        assert made.requests == [DEVICE, DEVICE]
+        await made.say(replay(house({POWER: None, f"{KITCHEN}/name": None})), PASSED)
+        [first, second] = [snapshot for _, snapshot in made.published]
+        assert (first.epoch, second.epoch) == (1, 2)
+        assert second.circuits[KITCHEN].instant_power_w is None
+        assert second.circuits[KITCHEN].name is None
+        assert [(edge.online, edge.epoch, edge.at.monotonic) for edge in made.edges] == [
+            (True, 1, 0.0),
+            (False, 1, 0.0),
+            (True, 2, 5.0),
+        ]
+
+
+async def test_a_session_that_comes_back_empty_is_not_live() -> None:
+    async with live_bench() as made:
+        await made.say(LinkLost(CLOSED))
+        await made.link_up(2)
+        await made.say(PASSED)
+        await trio.sleep(1000)
+        assert len(made.edges) == 2
+        assert made.accumulator.tracker.tree.obstacle == Obstacle(ConnectionReason.DEVICE_STATE, "not published")
+
+
+async def test_a_session_is_told_that_it_led_to_a_live_tree() -> None:
     async with bench() as made:
-        await made.say(ReplayEnd(passed=False, refused=True))
-        assert isinstance(made.failure, SpanPanelAuthError)
-        assert ROOT in str(made.failure)
-
-
-async def test_the_first_failure_of_a_batch_counts() -> None:
-    async with bench() as made:
-        await made.say(ReplayEnd(passed=False, refused=True), LinkLost("therefore"))
-        assert isinstance(made.failure, SpanPanelAuthError)
+        await made.say(replay(house({"$state": "init"})), PASSED)
+        assert not made.succeeded
+        await made.say([live("$state", "ready")])
+        assert made.succeeded
+        await made.say(LinkLost(CLOSED))
+        await made.link_up(2)
+        assert not made.succeeded
+        await made.say(replay(house()), PASSED)
+        assert made.succeeded
 
 
 # --- what is too large ------------------------------------------------------------------------------------------------

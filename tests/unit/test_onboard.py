@@ -13,6 +13,7 @@ from span_trio import (
     SpanCredentials,
     SpanPanelAPIError,
     SpanPanelAuthError,
+    SpanPanelCertificateError,
     SpanPanelConnectionError,
     SpanPanelServerError,
     SpanPanelValidationError,
@@ -171,11 +172,16 @@ async def test_a_certificate_of_another_ca_is_not_trusted(tmp_path: Path) -> Non
     async with open_simulated_panel("8") as simulated, listening(simulated) as where:
         await fetch_snapshot(where.host, store=store, passphrase=simulated.passphrase, options=where.options)
         where.replace_certificate(name="elsewhere")
-        with pytest.raises(SpanPanelConnectionError, match="TLS"):
+        with pytest.raises(SpanPanelCertificateError, match=r"certificate of 127\.0\.0\.1 is for elsewhere") as moved:
             await fetch_snapshot(where.host, store=store, options=where.options)
+        assert (moved.value.trusted_sha256, moved.value.advertised_sha256) == (None, None)
+        before = fingerprint(where.ca_pem)
         where.replace_certificate(new_ca=True)
-        with pytest.raises(SpanPanelConnectionError, match="TLS"):
+        with pytest.raises(SpanPanelCertificateError, match="another CA") as replaced:
             await fetch_snapshot(where.host, store=store, options=where.options)
+        assert (replaced.value.trusted_sha256, replaced.value.advertised_sha256) == (before, fingerprint(where.ca_pem))
+        assert before in str(replaced.value)
+        assert fingerprint(where.ca_pem) in str(replaced.value)
 
 
 async def test_anybody_may_watch_a_broker_at_home() -> None:

@@ -13,9 +13,15 @@ NAN, INFINITY = math.nan, math.inf
 NOT_NUMBERS = [NAN, "1", None, True, 1j, [], object]
 HASH = "ab" * 32
 
-PORTS = ["mqtts_port", "mqtt_port", "http_port", "https_port"]
+FIXED_PORTS = ["mqtt_port", "http_port", "https_port"]
+PORTS = [*FIXED_PORTS, "mqtts_port", "wss_port", "ws_port"]  # of the last three the panel tells
 POSITIVE = ["ready_timeout", "connect_timeout", "step_timeout"]
-NOT_NEGATIVE = ["snapshot_interval", "settle", "child_patience", "close_grace"]
+NOT_NEGATIVE = ["snapshot_interval", "settle", "child_patience", "auth_grace", "close_grace"]
+CHOICES = {
+    "transport": ["mqtts", "mqtt", "wss", "ws"],
+    "source": ["panel", "bridge"],
+    "on_ca_change": ["raise", "wait"],
+}
 
 
 def cases(names: list[str], values: list[Any]) -> list[tuple[str, Any]]:
@@ -28,7 +34,10 @@ def cases(names: list[str], values: list[Any]) -> list[tuple[str, Any]]:
         *cases(PORTS, [1, 80, 65_535]),
         *cases(POSITIVE, [1, 0.001, 1e9, INFINITY]),
         *cases(NOT_NEGATIVE, [0, 0.0, 1, 0.001, INFINITY]),
-        *cases(["transport"], ["mqtt", "mqtts"]),
+        *((name, value) for name, values in CHOICES.items() for value in values),
+        *cases(["max_silence"], [None, 1, 0.001, 60.0, INFINITY]),
+        *cases(["edges_held"], [2, 3, 256, 2**20]),
+        *cases(["websocket_path"], ["/", "/mqtt", "/a/b?c=d&e", "/~%20"]),
         *cases(["keepalive"], [1, 8, 65_535]),
         *cases(["max_packet"], [1, 2**28]),
         *cases(["domain"], ["ebus", "homie", "a b", "é", "$x"]),
@@ -43,10 +52,15 @@ def test_what_can_be_meant_is_taken_as_it_is(name: str, value: Any) -> None:
     ("name", "value"),
     [
         *cases(PORTS, [0, -1, 65_536, 80.0, *(value for value in NOT_NUMBERS if value is not None)]),
-        *cases([port for port in PORTS if port != "mqtts_port"], [None]),  # which the panel tells
+        *cases(FIXED_PORTS, [None]),
         *cases(POSITIVE, [0, 0.0, -1, -INFINITY, *NOT_NUMBERS]),
         *cases(NOT_NEGATIVE, [-1, -1e-9, -INFINITY, *NOT_NUMBERS]),
-        *cases(["transport"], ["MQTT", "ws", "", None, 1, ["mqtt"], NAN]),
+        *cases(["transport"], ["MQTT", "tcp", "", None, 1, ["mqtt"], NAN]),
+        *cases(["source"], ["broker", "Panel", "", None, 1, ["panel"], NAN]),
+        *cases(["on_ca_change"], ["ignore", "Raise", "", None, True, ["wait"], NAN]),
+        *cases(["max_silence"], [0, 0.0, -1, -INFINITY, *(value for value in NOT_NUMBERS if value is not None)]),
+        *cases(["edges_held"], [0, -2, 2.0, INFINITY, *NOT_NUMBERS]),
+        *cases(["websocket_path"], ["", "mqtt", "/a b", "/é", "/\r\nHost: x", "/\0", None, 5, b"/mqtt"]),
         *cases(["keepalive"], [0, -1, 0.5, 8.0, 65_536, INFINITY, *NOT_NUMBERS]),  # two bytes on the wire
         *cases(["max_packet"], [0, -1, 1.5, INFINITY, *NOT_NUMBERS]),
         *cases(["domain"], ["", "#", "+", "a/b", "a\0b", None, 5, b"ebus"]),
@@ -62,8 +76,50 @@ def test_what_cannot_be_meant_is_refused_by_name(name: str, value: Any) -> None:
 
 def test_every_option_with_a_rule_is_tested_here() -> None:
     ruled = {field.name for field in attrs.fields(PanelOptions) if field.validator is not None}
-    tested = {*PORTS, *POSITIVE, *NOT_NEGATIVE, "transport", "keepalive", "max_packet", "domain", "ca_sha256"}
+    alone = {"keepalive", "max_packet", "domain", "ca_sha256", "max_silence", "edges_held", "websocket_path"}
+    tested = {*PORTS, *POSITIVE, *NOT_NEGATIVE, *CHOICES, *alone}
     assert ruled == tested
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("transport", "tcp", "transport must be one of 'mqtts', 'mqtt', 'wss', 'ws', not 'tcp'"),
+        ("source", "broker", "source must be one of 'panel', 'bridge', not 'broker'"),
+        ("on_ca_change", "ignore", "on_ca_change must be one of 'raise', 'wait', not 'ignore'"),
+        ("max_silence", 0, "max_silence must be a positive number, not 0"),
+        ("auth_grace", -1, "auth_grace must be a number, 0 or more, not -1"),
+        ("edges_held", 1, "edges_held must be a whole number, 2 or more, not 1"),
+        ("websocket_path", "mqtt", "websocket_path must be a path, not 'mqtt'"),
+        ("wss_port", 0, "wss_port must be a port number, not 0"),
+    ],
+)
+def test_who_gave_it_is_told_what_can_be_meant(name: str, value: Any, sentence: str) -> None:
+    with pytest.raises(SpanPanelValidationError) as caught:
+        PanelOptions(**{name: value})
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({}, INFINITY),
+        ({"source": "panel"}, INFINITY),
+        ({"source": "bridge"}, 60.0),
+        ({"source": "panel", "max_silence": 5}, 5),
+        ({"source": "bridge", "max_silence": 5}, 5),
+        ({"source": "bridge", "max_silence": INFINITY}, INFINITY),
+    ],
+)
+def test_a_bridge_may_be_silent_for_a_minute_and_a_panel_for_ever_unless_it_is_said(
+    options: dict[str, Any], limit: float
+) -> None:
+    assert PanelOptions(**options).silence_limit == limit
+
+
+@pytest.mark.parametrize(("transport", "encrypted"), [("mqtts", True), ("wss", True), ("mqtt", False), ("ws", False)])
+def test_two_transports_are_encrypted(transport: Any, encrypted: bool) -> None:
+    assert PanelOptions(transport=transport).encrypted is encrypted
 
 
 def test_options_are_frozen_and_given_by_name() -> None:

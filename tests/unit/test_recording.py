@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from span_trio.enums import ConnectionReason
 from span_trio.errors import SpanPanelStaleDataError, SpanPanelValidationError
-from span_trio.homie import Edge, Message, ObstacleKind
+from span_trio.homie import ConnectionEdge, Message
 from span_trio.options import PanelOptions
 from span_trio.recording import Played, Recorded, Redactor, find_panel, play, read_recording, record_line
 from span_trio.snapshot import SpanPanelSnapshot
@@ -173,9 +174,9 @@ def killed() -> list[Played]:
 
 
 def test_a_cold_start_is_one_edge_and_then_a_snapshot_a_second(cold: list[Played]) -> None:
-    (edge,) = only(Edge, cold)
+    (edge,) = only(ConnectionEdge, cold)
     assert cold[0] == edge
-    assert edge.what.obstacle is None
+    assert edge.what.online
     snapshots = only(SpanPanelSnapshot, cold)
     assert 55 <= len(snapshots) <= 75
     assert len({item.what.seq for item in snapshots[:-1]}) == len(snapshots) - 1
@@ -202,14 +203,14 @@ def test_the_first_snapshot_is_complete(cold: list[Played]) -> None:
 
 def test_a_killed_publisher_is_two_lives_with_nothing_in_between(killed: list[Played]) -> None:
     recording = captured("flat32-b-sigkill")
-    assert len(only(Edge, killed)) >= 3
-    states = [item.what.obstacle is None for item in only(Edge, killed)]
+    assert len(only(ConnectionEdge, killed)) >= 3
+    states = [item.what.online for item in only(ConnectionEdge, killed)]
     assert states == [index % 2 == 0 for index in range(len(states))]  # alternating, online first
     live = False
     for item in killed:
-        if isinstance(item.what, Edge):
-            live = item.what.obstacle is None
-            assert live or item.what.obstacle is not None
+        if isinstance(item.what, ConnectionEdge):
+            live = item.what.online
+            assert live == (item.what.reason is ConnectionReason.LIVE)
         else:
             assert live
     assert killed[-1].t == recording[-1].t
@@ -228,7 +229,7 @@ def test_other_panels_in_the_recording_are_not_mixed_in() -> None:
 
 def test_a_replay_alone_is_complete_at_its_end() -> None:
     played = list(play(small(), ROOT, OPTIONS))
-    assert [type(item.what) for item in played] == [Edge, SpanPanelSnapshot, SpanPanelSnapshot]
+    assert [type(item.what) for item in played] == [ConnectionEdge, SpanPanelSnapshot, SpanPanelSnapshot]
     assert played[1].what is played[2].what
 
 
@@ -256,7 +257,7 @@ def test_playing_is_lazy() -> None:
             yield said("core/door", "OPEN" if t % 2 else "CLOSED", t, retain=False)
 
     playing = play(forever(), ROOT, OPTIONS)
-    assert [type(next(playing).what) for _ in range(5)] == [Edge, *[SpanPanelSnapshot] * 4]
+    assert [type(next(playing).what) for _ in range(5)] == [ConnectionEdge, *[SpanPanelSnapshot] * 4]
 
 
 def test_a_schema_may_be_given() -> None:
@@ -292,7 +293,7 @@ def test_a_panel_that_is_not_live_at_the_end_is_an_error_that_says_what_is_missi
     with pytest.raises(SpanPanelStaleDataError) as caught:
         list(played)
     for what in missing:
-        assert what in caught.value.reason
+        assert what in caught.value.detail
         assert what in str(caught.value)
 
 
@@ -300,13 +301,12 @@ def test_what_was_live_before_it_was_lost_is_played_all_the_same() -> None:
     recording = [*small(), said("$state", "lost", 5.0, retain=False)]
     playing = play(recording, ROOT, OPTIONS)
     online, first = next(playing), next(playing)
-    assert isinstance(online.what, Edge)
+    assert isinstance(online.what, ConnectionEdge)
     assert isinstance(first.what, SpanPanelSnapshot)
     offline = next(playing)
-    assert isinstance(offline.what, Edge)
+    assert isinstance(offline.what, ConnectionEdge)
     assert offline.t == 5.0
-    assert offline.what.obstacle is not None
-    assert offline.what.obstacle.kind is ObstacleKind.STATE
+    assert (offline.what.reason, offline.what.state) == (ConnectionReason.DEVICE_STATE, "lost")
     with pytest.raises(SpanPanelStaleDataError):
         next(playing)
 

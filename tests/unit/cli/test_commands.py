@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import click
 import pytest
 import trio
@@ -16,6 +17,9 @@ from click.testing import CliRunner
 
 from span_trio import cli, errors
 from span_trio.cli import commands
+from span_trio.enums import ConnectionReason
+from span_trio.homie import ConnectionEdge, Instant
+from span_trio.panel import SpanPanelUpdate
 from span_trio.snapshot import SpanPanelSnapshot
 from tests.unit.cli.helpers import ESCAPE, FakePanel, fails, house, run
 
@@ -40,27 +44,72 @@ def test_one_snapshot_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- watch ---
 
+ONLINE, OFFLINE = (
+    ConnectionEdge(
+        online=reason is ConnectionReason.LIVE,
+        reason=reason,
+        detail=detail,
+        state=state,
+        epoch=1,
+        at=Instant(0.0, 1_790_000_000.0 + when),
+    )
+    for reason, detail, state, when in [
+        (ConnectionReason.LIVE, "", "ready", 0),
+        (ConnectionReason.DEVICE_STATE, f"a{ESCAPE}z", f"a{ESCAPE}z", 2),
+    ]
+)
 
-def test_a_line_for_every_snapshot_until_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    panel = FakePanel(monkeypatch)
+
+class WatchedPanel(FakePanel):
+    """Online, two snapshots, offline, online again, a third snapshot; then somebody presses ctrl-C."""
+
+    def updates(self) -> "WatchedPanel":
+        self.script = iter((ONLINE, 1, 2, OFFLINE, ONLINE, 3))
+        return self
+
+    def __aiter__(self) -> "WatchedPanel":
+        return self
+
+    async def __anext__(self) -> SpanPanelUpdate:
+        await trio.lowlevel.checkpoint()
+        update = next(self.script, None)
+        if update is None:
+            raise KeyboardInterrupt
+        if isinstance(update, ConnectionEdge):
+            return update
+        return attrs.evolve(house(), seq=update, received_at=Instant(0.0, 1_790_000_000.0 + update))
+
+
+def test_a_line_for_every_snapshot_and_every_edge_until_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = WatchedPanel(monkeypatch)
     result = run("watch", "panel.local", environment={"TZ": "UTC"})
     assert (result.exit_code, result.stderr) == (130, "")
-    times = [line.split()[0] for line in result.stdout.splitlines()]
-    assert [time[-2:] for time in times] == ["21", "22", "23"]  # s, when the snapshot's newest message came
+    lines = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
+    # s, when the snapshot's newest message came, or when the edge was
+    assert [when[-2:] for when, _ in lines] == ["20", "21", "22", "22", "20", "23"]
+    told = ["circuits" if "circuits" in what else what.strip() for _, what in lines]
+    offline = "offline, device state: a\ufffd[2J\ufffd\ufffd31m\ufffd\ufffd\ufffdz"
+    assert told == ["online", "circuits", "circuits", offline, "online", "circuits"]
     assert panel.closed
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, 3])
 def test_so_many_snapshots(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    panel = FakePanel(monkeypatch)
+    panel = WatchedPanel(monkeypatch)
     result = run("watch", "panel.local", "--snapshots", count, "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert [json.loads(line)["seq"] for line in result.stdout.splitlines()] == [1, 2][:count]
+    assert result.exit_code == 0
+    assert [json.loads(line)["seq"] for line in result.stdout.splitlines()] == [1, 2, 3][:count]
     assert panel.closed
+
+
+def test_in_json_edges_are_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    WatchedPanel(monkeypatch)
+    result = run("watch", "panel.local", "--snapshots", 3, "--json")
+    assert [line.split()[1].rstrip(",") for line in result.stderr.splitlines()] == ["online", "offline", "online"]
 
 
 def test_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    panel = FakePanel(monkeypatch)
+    panel = WatchedPanel(monkeypatch)
     run("watch", "panel.local", "--snapshots", 1, "--interval", "0.25")
     run("watch", "panel.local", "--snapshots", 1)
     assert [options.snapshot_interval for _, _, options in panel.given] == [0.25, 1.0]
@@ -74,11 +123,12 @@ EXIT_CODES = {
     errors.SpanPanelError("x"): 1,
     errors.SpanPanelValidationError("x"): 2,
     errors.SpanPanelConnectionError("x"): 3,
+    errors.SpanPanelCertificateError("x", trusted_sha256="ab", advertised_sha256="cd"): 3,
     errors.SpanPanelTimeoutError("x", ("y",)): 3,
     errors.SpanPanelAuthError("x"): 4,
     errors.SpanPanelAPIError("x", endpoint="GET /", status=404): 1,
     errors.SpanPanelServerError("x"): 1,
-    errors.SpanPanelStaleDataError("x"): 1,
+    errors.SpanPanelStaleDataError(ConnectionReason.LINK_LOST, "x"): 1,
     errors.SpanPanelClosedError(): 1,
     errors.SpanPanelInternalError("x"): 1,
 }

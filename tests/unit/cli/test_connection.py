@@ -157,7 +157,8 @@ def test_what_cannot_be_meant(arguments: list[str], panel: FakePanel) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--port", "0"], ["--port", "65536"], ["--transport", "ws"], ["--http-port", "x"], ["--timeout", "x"]]
+    "arguments",
+    [["--port", "0"], ["--port", "65536"], ["--transport", "udp"], ["--http-port", "x"], ["--timeout", "x"]],
 )
 def test_what_click_refuses(arguments: list[str]) -> None:
     result = run("snapshot", "panel.local", *arguments)

@@ -69,7 +69,9 @@ def test_the_demo_prints_complete_snapshots_as_json_and_leaves() -> None:
 def test_the_demo_prints_lines_where_there_is_no_terminal() -> None:
     result = run("demo", "--snapshots", "1")
     assert result.exit_code == 0
-    assert re.match(r"\d\d:\d\d:\d\d  grid -?\d+ W  .*24 of 24 circuits closed", result.stdout)
+    online, first = result.stdout.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  online", online)
+    assert re.match(r"\d\d:\d\d:\d\d  grid -?\d+ W  .*24 of 24 circuits closed", first)
 
 
 @pytest.mark.parametrize(
@@ -116,12 +118,14 @@ def test_simulate_tells_where_it_listens_and_what_opens_it(tmp_path: Path, monke
         seen.append(await fetch_snapshot("127.0.0.1", credentials=credentials, options=options))
 
     monkeypatch.setattr(demo, "until_interrupted", look_around)
-    ports = [f"--{name}-port=0" for name in ("mqtt", "mqtts", "http", "https")]
+    ports = [f"--{name}-port=0" for name in ("mqtt", "mqtts", "http", "https", "ws", "wss")]
     result = run("simulate", "--house", "8", *ports, "--credentials", str(tmp_path / "box.json"))
     assert result.exit_code == 0
     told = json.loads(result.stdout)
     credentials, snapshot = seen
     assert told["password"] == credentials.broker_password
+    assert (told["ws_port"], told["wss_port"]) == (credentials.ws_port, credentials.wss_port)
+    assert all(0 < told[f"{name}_port"] < 65_536 for name in ("mqtt", "mqtts", "http", "https", "ws", "wss"))
     assert told["serial_number"] == snapshot.serial_number == credentials.serial_number
 
 
@@ -216,5 +220,5 @@ def test_a_terminal_gets_the_picture_again_and_again_and_nothing_old() -> None:
         trio.run(main, clock=MockClock(autojump_threshold=0))
     text = captured.get()
     assert "● live" in text
-    assert text.rindex("○ not live") > text.rindex("● live")
+    assert text.rindex("○ device state: lost") > text.rindex("● live")
     assert "no current data" in text

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from trio.testing import MockClock
 from span_trio.cli import record
 from span_trio.cli.connection import Panel
 from span_trio.credentials import SpanCredentials
+from span_trio.enums import ConnectionReason
 from span_trio.errors import SpanPanelAuthError, SpanPanelConnectionError
-from span_trio.homie import Accumulator, Message, Request
+from span_trio.homie import Accumulator, Message, Obstacle, Request
 from span_trio.link import LinkEvent, LinkLost, Oversize, ReplayEnd
 from span_trio.options import PanelOptions
 from span_trio.recording import read_recording
@@ -28,15 +31,17 @@ LIVE: list[Message] = [Message("ebus/5/nt-1/core/door", b"OPEN"), Message("ebus/
 
 
 class FakeLinks:
-    """Stands for `trust`, `find_serial` and `connect`; each link does what the script says, and then nothing."""
+    """Stands for `find_ca`, `find_serial` and `open_link`; each link does what the script says, and then nothing."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *steps: list[LinkEvent] | BaseException) -> None:
         self.steps = steps
         self.requests: list[Request] = []
+        self.given: list[tuple[Any, ...]] = []
         self.asked = False
         self.open = 0
-        monkeypatch.setattr(record, "trust", self.trust)
-        monkeypatch.setattr(record, "connect", self.connect)
+        monkeypatch.setattr(record, "find_ca", self.find_ca)
+        monkeypatch.setattr(record, "load_trust", self.load_trust)
+        monkeypatch.setattr(record, "open_link", self.open_link)
         monkeypatch.setattr(record, "find_serial", self.find_serial)
         run_for_real = trio.run
 
@@ -45,34 +50,44 @@ class FakeLinks:
 
         monkeypatch.setattr(trio, "run", run_at_once)
 
-    async def trust(self, *_: Any) -> None:
+    async def find_ca(self, *_: Any) -> str:
         await trio.lowlevel.checkpoint()
+        return "a CA"
 
-    async def connect(self, _host: str, credentials: SpanCredentials, *_: Any) -> Any:
+    async def load_trust(self, ca_pem: str | None) -> str:
         await trio.lowlevel.checkpoint()
+        return f"trust in {ca_pem}"
+
+    @asynccontextmanager
+    async def open_link(self, *given: Any) -> AsyncGenerator[Any, None]:
+        await trio.lowlevel.checkpoint()
+        self.given.append(given)
         if self.steps and isinstance(self.steps[0], BaseException):
             raise self.steps[0]
         self.open += 1
-        return self
+        try:
+            yield self
+        finally:
+            self.open -= 1
 
     async def find_serial(self, *_: Any) -> str:
         await trio.lowlevel.checkpoint()
         self.asked = True
-        self.open -= 1
         return "nt-1"
 
     def subscribe(self, request: Request) -> None:
         self.requests.append(request)
 
     async def run(self, send: trio.MemorySendChannel[list[LinkEvent]]) -> None:
-        try:
-            for step in self.steps:
-                assert isinstance(step, list)
-                await trio.sleep(0.5)
-                await send.send(step)
-            await trio.sleep_forever()
-        finally:
-            self.open -= 1
+        for step in self.steps:
+            assert isinstance(step, list)
+            await trio.sleep(0.5)
+            await send.send(step)
+        await trio.sleep_forever()
+
+
+def lost(reason: ConnectionReason, detail: str) -> LinkLost:
+    return LinkLost(Obstacle(reason, detail))
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -100,7 +115,19 @@ def test_the_broker_is_asked_whose_panel_it_is(path: Path, monkeypatch: pytest.M
     assert run("record", "panel.local", path, "--seconds", 1).exit_code == 0
     assert links.asked
     assert links.requests[0] == Request(("ebus/5/nt-1/#",))
+    assert [credentials.serial_number for _, credentials, _, _ in links.given] == [None, "nt-1"]
     assert links.open == 0
+
+
+@pytest.mark.parametrize(
+    ("transport", "tls"), [("mqtts", "trust in a CA"), ("wss", "trust in a CA"), ("mqtt", None), ("ws", None)]
+)
+def test_whom_to_trust_is_found_out_where_that_matters(
+    transport: str, tls: str | None, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = FakeLinks(monkeypatch, [RETAINED])
+    run("record", "panel.local", path, "--transport", transport, "--seconds", 1)
+    assert [given[3] for given in links.given] == [tls, tls]
 
 
 def test_redacted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,8 +171,12 @@ def interrupt_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("event", "code", "sentence"),
     [
-        (LinkLost("the peer closed the link"), 3, "the link was lost: the peer closed the link"),
-        (ReplayEnd(passed=False, refused=True), 4, "the broker refuses a subscription to the tree of nt-1"),
+        (lost(ConnectionReason.LINK_LOST, "the peer closed it"), 3, "the link was lost: the peer closed it"),
+        (
+            lost(ConnectionReason.REFUSED, "the broker refuses the subscription"),
+            4,
+            "the broker refuses the subscription to the tree of nt-1",
+        ),
     ],
 )
 def test_what_ends_it_is_one_sentence_and_what_was_there_is_kept(

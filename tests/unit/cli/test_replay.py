@@ -56,7 +56,7 @@ def test_an_outage_is_told() -> None:
     lines = run("replay", CAPTURES / "flat32-b-sigkill.jsonl").stdout.splitlines()
     edges = [line.split("  ")[-1] for line in lines if "circuits" not in line]
     assert edges[0] == "online"
-    assert edges[1].startswith("offline: device state: ")
+    assert edges[1].startswith("offline, device state: ")
     assert len(edges) % 2 == 1
 
 
@@ -133,7 +133,7 @@ def test_a_state_cannot_control_the_terminal(tmp_path: Path) -> None:
     back = state.replace(json.dumps(f"a{ESCAPE}z"), '"ready"').replace("1.0", "2.0")
     result = run("replay", written(tmp_path, *small_recording(), state, back))
     (line,) = (line for line in result.stdout.splitlines() if "offline" in line)
-    assert line == "   1.000 s  offline: device state: a\ufffd[2J\ufffd\ufffd31m\ufffd\ufffd\ufffdz"
+    assert line == "   1.000 s  offline, device state: a\ufffd[2J\ufffd\ufffd31m\ufffd\ufffd\ufffdz"
 
 
 def test_json_is_ascii(tmp_path: Path) -> None:
@@ -171,12 +171,13 @@ def test_a_byte_that_is_not_utf_8_is_the_payload_that_was_there(tmp_path: Path) 
 def test_a_panel_that_is_not_live_at_the_end_names_what_is_missing(tmp_path: Path) -> None:
     path = written(tmp_path, *small_recording(state="init"))
     for more in ([], ["--json"]):
-        assert fails(1, "replay", path, *more) == "the panel is not live: $state of nt-1 is 'init', not 'ready'"
+        sentence = fails(1, "replay", path, *more)
+        assert sentence == "the panel is not live: device state: $state of nt-1 is 'init', not 'ready'"
 
 
 def test_a_serial_number_that_is_not_in_the_recording(recording: Path) -> None:
     sentence = fails(1, "replay", recording, "--serial", "nt-9")
-    assert sentence == "the panel is not live: $state of nt-9; $description of nt-9"
+    assert sentence == "the panel is not live: device state: $state of nt-9; $description of nt-9"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "<html>", '{"types": 5}', "[" * 100_000, "\udcff"])
