@@ -32,7 +32,7 @@ nitpick_ignore_regex = [
     ("py:(class|obj)", r"ssl\.SSLContext"),
     ("py:(class|obj)", r"trio\.Nursery"),
     ("py:(class|obj)", r"trio\.abc\.Stream"),
-    ("py:class", r"span_trio\.(broadcast\.T|frozenmap\.(K|V_co))"),  # type variables
+    ("py:class", r"span_trio\.(broadcast\.[VE]|frozenmap\.(K|V_co))"),  # type variables
 ]
 
 # Docstrings are plain prose with Google's sections; what stands in single backticks is

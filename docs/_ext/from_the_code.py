@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import span_trio
 from docutils import nodes
-from span_trio.broadcast import LatestReader
+from span_trio.broadcast import EdgeReader, UpdateReader, ValueReader
 from span_trio.homie import Event, Lifecycle
 from span_trio.homie.lifecycle import TRANSITIONS
 from sphinx.addnodes import pending_xref
@@ -25,6 +25,8 @@ from sphinx.errors import NoUri
 from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+NOT_MADE = {span_trio.SpanPanel, ValueReader, EdgeReader, UpdateReader}
 
 PUBLIC = ("span_trio", "span_trio.homie", "span_trio.link", "span_trio.recording", "span_trio.rest", "span_trio.enums")
 """Where names are documented, the best place first."""
@@ -90,7 +92,7 @@ def signature(
 ) -> tuple[str | None, str | None] | None:
     """Leave out what nobody types: how a snapshot, an enum or an error is made, and what a manager is in truth."""
     if what in {"class", "exception"}:
-        not_made = issubclass(thing, (enum.Enum, BaseException)) or thing in {span_trio.SpanPanel, LatestReader}
+        not_made = issubclass(thing, (enum.Enum, BaseException)) or thing in NOT_MADE
         # A class of fields: they are listed below, with their types; and attrs hides the defaults from Sphinx.
         if not_made or attrs.has(thing) or hasattr(thing, "_fields"):
             return "", None
