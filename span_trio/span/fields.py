@@ -7,7 +7,9 @@ over by position (a test holds it).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
+
+import attrs
 
 from ..enums import (
     DominantPowerSource,
@@ -45,7 +47,8 @@ __all__ = [
 ]
 
 
-class Step(NamedTuple):
+@attrs.frozen
+class Step:
     """How to make a field's value from a node, and the properties that it depends on."""
 
     make: Callable[[Node], Any]
