@@ -336,7 +336,7 @@ async def open_span_panel(
                         await service.wait_size()
                     try:
                         yield SpanPanel(host, serial, options, service)
-                    except BaseException as error:
+                    except BaseException as error:  # noqa: ASYNC103 - raised below, around the nursery
                         if _is_cancelled(error):
                             raise
                         body_error = error  # around this scope, too: it would make another group of a group

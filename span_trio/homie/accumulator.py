@@ -34,6 +34,7 @@ _FIRST_PAUSE: Final = 2.0  # s, until a device that has overflowed is asked for 
 _LONGEST_PAUSE: Final = 60.0
 _GIVEN_UP: Final = float("-inf")
 _NEVER: Final = float("inf")
+_DOUBTED: Final = {Lifecycle.READY: Lifecycle.SETTLING, Lifecycle.PAUSED: Lifecycle.RETURNING}
 
 
 class Accumulator:
@@ -48,7 +49,8 @@ class Accumulator:
         first_patience: how long (s) the first live may wait for a pending child.
         patience: how long (s) a pending child may keep the tree from being live later on.
         max_silence: how long (s) no value may be published until the tree counts as silent; where it is limited, it
-            counts as silent until the first one. Survives links: what a broker has retained is no sign of life.
+            counts as silent until the first one. Survives links: what a broker has retained is no sign of life. After
+            a silence, what was known before has to be confirmed, as after ``lost``.
     """
 
     def __init__(
@@ -261,12 +263,20 @@ class Accumulator:
 
     def _hear(self, topic: str, now: Instant) -> None:
         """A value of a device of ours is a sign of life; what others publish (commands, say) is none."""
-        if not self.forest.holds(topic) or topic.split("/", 3)[2] not in self._members:
+        if (
+            not self.forest.holds(topic)
+            or topic.split("/", 3)[2] not in self._members
+            or self.root not in self._complete
+        ):
             return
         self._heard_at = now.monotonic
         if self._silent:
             self._silent = False
-            self._judge(now)
+            root = self.forest.devices[self.root]
+            if root.lifecycle in _DOUBTED:  # what came before the silence is of before, until it comes again
+                self._unconfirmed = self.forest.value_topics() - {topic}
+                root.lifecycle = _DOUBTED[root.lifecycle]
+            self._reshape(now)
 
     def _weigh(self, now: Instant) -> None:
         """Which values are of before? The root's lifecycle says when to ask."""

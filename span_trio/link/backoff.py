@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["CEILING", "SILENT_CEILING", "Backoff"]
+__all__ = ["CEILING", "SILENT_CEILING", "SOON", "Backoff"]
 
 CEILING: Final = 2.0
 """s, where somebody answers: a panel that boots refuses for a while, and is wanted back at once."""
@@ -14,7 +14,8 @@ CEILING: Final = 2.0
 SILENT_CEILING: Final = 8.0
 """s, where nobody answers, or nothing but a better password would help."""
 
-_FIRST: Final = 0.2
+SOON: Final = 0.2
+"""s, where there is something new to try."""
 
 
 class Backoff:
@@ -33,6 +34,6 @@ class Backoff:
 
     def pause(self, *, ceiling: float) -> float:
         """How long to wait, s, after one more failure or the end of a session."""
-        bound = 0.0 if self._failures == 0 else min(ceiling, _FIRST * 2 ** min(self._failures - 1, 16))
+        bound = 0.0 if self._failures == 0 else min(ceiling, SOON * 2 ** min(self._failures - 1, 16))
         self._failures += 1
         return bound * self._chance()

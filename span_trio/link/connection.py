@@ -36,7 +36,7 @@ from ..errors import (
 )
 from ..homie import Obstacle
 from ..options import PanelOptions
-from .backoff import CEILING, SILENT_CEILING, Backoff
+from .backoff import CEILING, SILENT_CEILING, SOON, Backoff
 from .connect import broker_port, open_link, the_dialer
 from .dial import Dialer
 from .session import ConnectFailed, Link, LinkEvent, LinkUp
@@ -151,12 +151,13 @@ class Connection:
 
     async def _explain(self, failure: Exception) -> tuple[Obstacle, float, SpanPanelError | None]:
         fatal: SpanPanelError | None
+        fresh = False  # there is something new to try
         match failure:
             case SpanPanelAuthError() | SpanPanelValidationError():  # the latter: they cannot even be sent
                 fatal = failure if self._is_refused_for_good() else None
                 if fatal is None:
-                    await self._ask_again()
-                return Obstacle(ConnectionReason.REFUSED, str(failure)), SILENT_CEILING, fatal
+                    fresh = await self._ask_again()
+                return Obstacle(ConnectionReason.REFUSED, str(failure)), SOON if fresh else SILENT_CEILING, fatal
             case _:
                 self._refused_since = None  # it has to be refused all the time
         match failure:
@@ -166,8 +167,8 @@ class Connection:
                 reason = ConnectionReason.CA_CHANGED if replaced else ConnectionReason.CERTIFICATE
                 fatal = verdict if self.epoch == 0 or self._is_replaced_for_good() else None
                 if fatal is None:
-                    await self._ask_again()
-                return Obstacle(reason, str(verdict)), CEILING, fatal
+                    fresh = await self._ask_again()
+                return Obstacle(reason, str(verdict)), SOON if fresh else CEILING, fatal
             case SpanPanelConnectionError(answered=answered):
                 fatal = failure if self.epoch == 0 else None
                 why = Obstacle(ConnectionReason.UNREACHABLE, str(failure))
@@ -219,12 +220,13 @@ class Connection:
             self._agreeing = 1
         return verdict
 
-    async def _ask_again(self) -> None:
-        """Somebody may have changed the credentials where they come from, or pinned another CA.
+    async def _ask_again(self) -> bool:
+        """Somebody may have changed the credentials where they come from, or pinned another CA. Returns whether.
 
         As long as a connect may last: a source that hangs must not keep us from trying what we have.
         """
         fresh: SpanCredentials | None = None
+        before = self._credentials, self.ca_pem
         try:
             with trio.move_on_after(self._options.connect_timeout):
                 fresh = await self._ask()
@@ -238,6 +240,7 @@ class Connection:
             self._warn(f"cannot be had anew: {error}")
         except Exception as error:  # noqa: BLE001 - of the user's making; its message may hold what is secret
             self._warn(f"cannot be had anew: their source raises {_kind(error)}")
+        return before != (self._credentials, self.ca_pem)
 
     async def _adopt(self, fresh: SpanCredentials) -> None:
         if self._options.encrypted and fresh.ca_pem is not None and fresh.ca_pem != self.ca_pem:

@@ -82,18 +82,20 @@ class TlsStream(trio.abc.Stream):
         Raises:
             trio.BrokenResourceError: it failed; the cause is an `ssl.SSLError`, or what the network said.
         """
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
+        while (failure := self._shake_hands()) is not None:
+            with contextlib.suppress(trio.BrokenResourceError):  # the peer is told why, if it is there
                 await self._flush()
-                await self._fill()
-            except (ssl.SSLError, ssl.CertificateError) as error:
-                with contextlib.suppress(trio.BrokenResourceError):  # tell the peer why, if it is there
-                    await self._flush()
-                raise trio.BrokenResourceError from error
-            else:
-                return await self._flush()
+            if not isinstance(failure, ssl.SSLWantReadError):
+                raise trio.BrokenResourceError from failure
+            await self._fill()
+        await self._flush()
+
+    def _shake_hands(self) -> ssl.SSLError | None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLError as failure:
+            return failure
+        return None
 
     @property
     def certificate(self) -> Mapping[str, Any]:

@@ -95,6 +95,7 @@ class FlatBuilder:
         self._parts = _Parts()
         self._nodes: dict[str, list[Node]] = {}
         self._circuit_nodes: dict[str, Node] = {}
+        self._made: dict[str, SpanCircuitSnapshot] = {}  # of circuits, by id
         self._rows: dict[str, list[Any]] = {}  # of circuits: what does not change is not made again
         self._built = False
 
@@ -189,8 +190,8 @@ class FlatBuilder:
 
     def _make_circuits(self, again: Mapping[str, AbstractSet[str]], *, reshaped: bool) -> bool:
         """Make these circuits anew, or all of them. Returns whether one has moved to other tabs."""
-        old = self._parts.circuits
-        new = {} if reshaped else dict(old)
+        old = self._made
+        new = {} if reshaped else old.copy()
         moved = False
         for circuit in self._circuit_nodes if reshaped else again.keys() & self._circuit_nodes.keys():
             node = self._circuit_nodes[circuit]
@@ -205,7 +206,8 @@ class FlatBuilder:
             before = old.get(circuit)
             new[circuit] = now = _keep(before, SpanCircuitSnapshot(*values))
             moved = moved or before is None or before.tabs != now.tabs
-        self._parts.circuits = _keep_map(old, FrozenMap(new))
+        self._made = new
+        self._parts.circuits = _keep_map(self._parts.circuits, FrozenMap(new))
         return moved
 
     def _map_tabs(self) -> None:

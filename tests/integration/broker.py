@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,7 +19,6 @@ from types import TracebackType
 from typing import Self
 
 import paho.mqtt.client as paho
-import pytest
 import trio
 import trustme
 from paho.mqtt.enums import CallbackAPIVersion
@@ -38,7 +39,7 @@ def program(name: str) -> str:
     # Debian keeps the broker in /usr/sbin, which not every user has on PATH.
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
     if found is None:
-        pytest.fail(f"these tests need {name}: apt-get install mosquitto mosquitto-clients", pytrace=False)
+        raise FileNotFoundError(f"these tests need {name}: apt-get install mosquitto mosquitto-clients")
     return found
 
 
@@ -54,102 +55,184 @@ def replayed() -> list[Recorded]:
 
 
 def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+    """Below those that outgoing connections get: while its broker is away, nobody takes it, nor connects to itself."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        with socket.socket() as bound, contextlib.suppress(OSError):
+            bound.bind(("127.0.0.1", port))
+            return port
 
 
 class Broker:
     """A mosquitto in a folder of its own.
 
-    ``port`` lets everybody in, ``tls_port`` too, by a certificate for 127.0.0.1 that ``ca`` has signed; ``login_port``
-    asks for user and password (`users`), and its ACL lets `BLIND` read nothing.
+    ``port`` lets everybody in, and so do ``tls_port``, ``ws_port`` and ``wss_port``, those over TLS by a certificate
+    for ``host`` that ``ca`` has signed. ``login_port`` asks for user and password (`USERS`), ``login_tls_port``,
+    ``login_ws_port`` and ``login_wss_port`` do too; their ACL lets `BLIND` read nothing. It can be started again after
+    it was killed, on the same ports.
+
+    Args:
+        folder: its own.
+        settings: more lines for its configuration.
+        plugin: likewise, for ``port`` alone.
+        host: where to listen.
+        prefix: what to start it with, as the words of a command: in another network namespace, say.
+        websockets: whether to offer those.
     """
 
     BLIND = "blind"
     PASSWORD = "correct horse battery staple"
     USERS = (ROOT, BLIND)
 
-    def __init__(self, folder: Path, *settings: str, plugin: Sequence[str] = ()) -> None:
-        self.port, self.tls_port, self.login_port = _free_port(), _free_port(), _free_port()
+    def __init__(
+        self,
+        folder: Path,
+        *settings: str,
+        plugin: Sequence[str] = (),
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+        websockets: bool = True,
+    ) -> None:
+        self.host, self.folder = host, folder
+        self.port, self.tls_port, self.ws_port, self.wss_port = (_free_port() for _ in range(4))
+        self.login_port, self.login_tls_port, self.login_ws_port, self.login_wss_port = (_free_port() for _ in range(4))
+        self.listening_at = 0.0
+        """When ``port`` was seen open, after the newest start; by `time.monotonic`."""
         self.ca = trustme.CA()
-        self.folder = folder
-        certificate = self.ca.issue_cert("127.0.0.1")
-        self.ca.cert_pem.write_to_path(folder / "ca.pem")
-        certificate.private_key_pem.write_to_path(folder / "key.pem")
-        certificate.cert_chain_pems[0].write_to_path(folder / "certificate.pem")
+        self.certify(host)
         (folder / "passwords").touch(mode=0o600)
         for user in self.USERS:
-            command = [program("mosquitto_passwd"), "-b", str(folder / "passwords"), user, self.PASSWORD]
-            subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own command
+            self.set_password(user, self.PASSWORD)
         (folder / "acl").write_text(f"user {ROOT}\ntopic read ebus/#\nuser {self.BLIND}\ntopic write ebus/#\n")
         (folder / "acl").chmod(0o600)
+        everybody = ["allow_anonymous true"]
+        users = [
+            "allow_anonymous false",
+            f"password_file {folder / 'passwords'}",
+            f"acl_file {folder / 'acl'}",
+        ]
+        tls = [
+            f"cafile {folder / 'ca.pem'}",
+            f"certfile {folder / 'certificate.pem'}",
+            f"keyfile {folder / 'key.pem'}",
+        ]
+        ws = ["protocol websockets", "socket_domain ipv4"]
+        listeners = {
+            self.port: [*everybody, *plugin],
+            self.tls_port: [*everybody, *tls],
+            self.login_port: users,
+            self.login_tls_port: [*users, *tls],
+        }
+        if websockets:
+            listeners |= {
+                self.ws_port: [*ws, *everybody],
+                self.wss_port: [*ws, *everybody, *tls],
+                self.login_ws_port: [*ws, *users],
+                self.login_wss_port: [*ws, *users, *tls],
+            }
+        self._ports = list(listeners)
         lines = [
             "per_listener_settings true",
             "persistence false",
             "log_type error",
             "log_type warning",
+            "log_type notice",
             f"log_dest file {folder / 'log'}",
             *settings,
-            f"listener {self.port} 127.0.0.1",
-            "allow_anonymous true",
-            *plugin,
-            f"listener {self.tls_port} 127.0.0.1",
-            "allow_anonymous true",
-            f"cafile {folder / 'ca.pem'}",
-            f"certfile {folder / 'certificate.pem'}",
-            f"keyfile {folder / 'key.pem'}",
-            f"listener {self.login_port} 127.0.0.1",
-            "allow_anonymous false",
-            f"password_file {folder / 'passwords'}",
-            f"acl_file {folder / 'acl'}",
         ]
+        for port, what in listeners.items():
+            lines += [f"listener {port} {host}", *what]
         if os.geteuid() == 0:
             lines.insert(0, "user root")  # else it becomes another user, who may not read the folder
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+        self._command = [*prefix, program("mosquitto"), "-c", str(folder / "mosquitto.conf")]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def ca_pem(self) -> str:
         return self.ca.cert_pem.bytes().decode()
 
+    @property
+    def log(self) -> str:
+        """What it has said so far, notices included."""
+        path = self.folder / "log"
+        return path.read_text() if path.exists() else ""
+
+    # --- before it starts, or between two starts ---
+
+    def certify(self, *names: str, ca: trustme.CA | None = None, not_after: dt.datetime | None = None) -> None:
+        """Give it a certificate for these names, of ``ca`` or else its own; good from the next start on."""
+        ca = ca or self.ca
+        # Python's default of "now" would make one that is over already end before it begins.
+        not_before = None if not_after is None else not_after - dt.timedelta(days=1)
+        certificate = ca.issue_cert(*names, not_before=not_before, not_after=not_after)
+        ca.cert_pem.write_to_path(self.folder / "ca.pem")
+        certificate.private_key_pem.write_to_path(self.folder / "key.pem")
+        certificate.cert_chain_pems[0].write_to_path(self.folder / "certificate.pem")
+
+    def set_password(self, user: str, password: str) -> None:
+        """Good from the next start on."""
+        command = [program("mosquitto_passwd"), "-b", str(self.folder / "passwords"), user, password]
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own command
+
+    # --- from start to end ---
+
     def __enter__(self) -> Self:
-        command = [program("mosquitto"), "-c", str(self.folder / "mosquitto.conf")]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
-        deadline = time.monotonic() + _START_WITHIN
-        for port in (self.port, self.tls_port, self.login_port):
-            while not _listens(port):
-                log = self.folder / "log"
-                assert self._process.poll() is None, log.read_text() if log.exists() else "mosquitto does not start"
-                assert time.monotonic() < deadline, f"mosquitto does not listen within {_START_WITHIN} s"
-                time.sleep(0.002)
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+            self.resume()
             self.kill()
+
+    def start(self) -> None:
+        """Start it, or start it again, and wait until it listens."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        deadline = time.monotonic() + _START_WITHIN
+        for port in self._ports:
+            while not _listens(self.host, port):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"mosquitto does not listen:\n{self.log}")
+                time.sleep(0.002)
+            if port == self.port:
+                self.listening_at = time.monotonic()
 
     def kill(self) -> None:
         """As the power being cut, but that the kernel closes the sockets."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        self._signal(signal.SIGKILL)
+        self._wait()
+
+    def terminate(self) -> None:
+        """As somebody does who stops the service."""
+        self._signal(signal.SIGTERM)
+        self._wait()
 
     def suspend(self) -> None:
         """It stays connected and says nothing: a peer that is gone without a word."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self._process.send_signal(number)
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        self._process.wait()
 
     @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
 
+    # --- what it carries ---
+
     def feed(self, messages: Iterable[Message]) -> None:
         """Publish, retained, and wait until the broker has it all."""
-        with Publisher(self.port) as publisher:
+        with Publisher(self.port, self.host) as publisher:
             for topic, payload, _ in messages:
                 publisher.publish(topic, payload, retain=True)
 
@@ -165,8 +248,8 @@ async def until(condition: Callable[[], bool]) -> None:
             return
 
 
-def _listens(port: int) -> bool:
-    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
+def _listens(host: str, port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, port), timeout=5):
         return True
     return False
 
@@ -174,15 +257,15 @@ def _listens(port: int) -> bool:
 class Publisher:
     """paho with its own thread, at QoS 1; leaving waits until the broker has acknowledged everything."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.max_inflight_messages_set(1000)
         self._client.max_queued_messages_set(0)
-        self._port = port
+        self._host, self._port = host, port
         self._sent: list[paho.MQTTMessageInfo] = []
 
     def __enter__(self) -> Self:
-        self._client.connect("127.0.0.1", self._port)
+        self._client.connect(self._host, self._port)
         self._client.loop_start()
         return self
 

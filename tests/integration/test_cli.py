@@ -47,6 +47,7 @@ def test_watch(own: Broker, tmp_path: Path) -> None:
         Publisher(own.port) as publisher,
     ):
         assert watching.stdout is not None
+        assert watching.stdout.readline().endswith("  online\n")
         assert " of 24 circuits closed" in watching.stdout.readline()
         publisher.publish(f"ebus/5/{ROOT}/upstream-lugs/active-power", "12345")
         assert "  grid 12345 W  " in watching.stdout.readline()

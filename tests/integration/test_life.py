@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import math
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 import pytest
 import trio
 
 from span_trio import (
+    ConnectionReason,
     PanelOptions,
     SpanCredentials,
     SpanPanel,
@@ -23,10 +23,11 @@ from span_trio import (
     SpanPanelClosedError,
     SpanPanelConnectionError,
     SpanPanelSnapshot,
+    SpanPanelStaleDataError,
     fetch_snapshot,
     open_span_panel,
 )
-from span_trio.broadcast import LatestReader
+from span_trio.homie import Obstacle
 from tests.integration.broker import ROOT, Broker, Publisher, until
 
 HOST = "127.0.0.1"
@@ -111,61 +112,61 @@ async def test_two_panels_do_not_know_each_other(own: Broker) -> None:
         assert one.snapshot is not other.snapshot
 
 
-# --- an end is noticed ---
+# --- an end is noticed, and mended ---
 
 
-class Ending(NamedTuple):
-    """How a panel ended, how long that took, and the panel."""
-
-    error: SpanPanelConnectionError
-    seconds: float
-    panel: SpanPanel
-
-
-async def ending(broker: Broker, harm: Callable[[], None], **more: Any) -> Ending:
-    """Open a panel, do harm to its broker, and wait for what comes of it."""
-    await trio.lowlevel.checkpoint()
-    began, panels = math.inf, []
-    try:
-        async with panel_at(broker, **more) as panel:
-            panels.append(panel)
-            harm()
-            began = trio.current_time()
-            await trio.sleep_forever()
-    except SpanPanelConnectionError as error:
-        return Ending(error, trio.current_time() - began, panels[0])
-
-
-async def test_a_broker_that_is_killed_is_one_error_at_once(own: Broker) -> None:
-    error, seconds, panel = await ending(own, own.kill)
-    assert str(error).startswith("the link was lost: ")
-    assert not isinstance(error.__cause__, BaseExceptionGroup)
-    assert seconds < 1.0
-    assert not panel.live
+async def test_a_broker_that_is_killed_is_one_edge_at_once_and_no_old_value_is_handed_out(own: Broker) -> None:
+    async with panel_at(own) as panel:
+        edges, snapshots = panel.edges(), panel.snapshots()
+        assert (await anext(edges)).online
+        await anext(snapshots)
+        own.kill()
+        began = trio.current_time()
+        edge = await anext(edges)
+        assert trio.current_time() - began < 0.5
+        assert (edge.online, edge.reason, edge.epoch) == (False, ConnectionReason.LINK_LOST, 1)
+        with trio.move_on_after(0.5) as nothing:
+            await anext(snapshots)
+        assert nothing.cancelled_caught
+        with pytest.raises(SpanPanelStaleDataError) as caught:
+            _ = panel.snapshot
+        assert caught.value.reason is ConnectionReason.UNREACHABLE
+        assert "refused" in caught.value.detail
+        with pytest.raises(SpanPanelConnectionError, match="there is no link: unreachable"):
+            await panel.ping()
     with pytest.raises(SpanPanelClosedError):
         _ = panel.snapshot
-
-
-async def _read_until_the_end(broker: Broker, readers: list[LatestReader[SpanPanelSnapshot]]) -> None:
-    async with panel_at(broker) as panel:
-        readers.append(panel.snapshots())
-        broker.kill()
-        async for _ in readers[0]:
-            continue
-
-
-async def test_a_reader_hears_of_it_too(own: Broker) -> None:
-    readers: list[LatestReader[SpanPanelSnapshot]] = []
-    with pytest.raises(SpanPanelConnectionError, match="the link was lost"):
-        await _read_until_the_end(own, readers)
     with pytest.raises(SpanPanelClosedError):
-        await anext(readers[0])
+        await anext(snapshots)
 
 
-async def test_a_broker_that_says_nothing_any_more_is_given_up(own: Broker) -> None:
-    error, seconds, _ = await ending(own, own.suspend, keepalive=1)
-    assert str(error) == "the link was lost: silent peer: no whole packet for 1.5 s"
-    assert 1.0 < seconds < 3.0
+async def test_a_broker_that_comes_back_empty_is_live_when_the_panel_has_published_again(own: Broker) -> None:
+    async with panel_at(own) as panel:
+        edges, snapshots = panel.edges(), panel.snapshots()
+        before = await anext(snapshots)
+        assert (await anext(edges)).online
+        own.kill()
+        assert not (await anext(edges)).online
+        await trio.to_thread.run_sync(own.start)
+        await until(lambda: panel.obstacle == Obstacle(ConnectionReason.DEVICE_STATE, "not published"))
+        await trio.to_thread.run_sync(own.feed_house)
+        edge = await anext(edges)
+        assert (edge.online, edge.reason, edge.epoch) == (True, ConnectionReason.LIVE, panel.statistics().epochs)
+        await panel.wait_for(lambda snapshot: snapshot == before)
+        assert 0 < await panel.ping() < 1.0
+
+
+async def test_a_broker_that_says_nothing_any_more_is_given_up_and_taken_up_again(own: Broker) -> None:
+    async with panel_at(own, keepalive=1, step_timeout=0.3) as panel:
+        edges = panel.edges()
+        assert (await anext(edges)).online
+        own.suspend()
+        began = trio.current_time()
+        assert str(await anext(edges)) == "offline, silent peer: no whole packet for 1.5 s"
+        assert 1.0 < trio.current_time() - began < 3.0
+        await until(lambda: panel.obstacle is not None and panel.obstacle.reason is ConnectionReason.UNREACHABLE)
+        own.resume()
+        assert (await anext(edges)).online
 
 
 async def test_a_quiet_broker_is_not_given_up(house: Broker) -> None:
@@ -278,7 +279,24 @@ async def test_no_task_socket_or_thread_is_left(house: Broker, use: Any) -> None
 
 async def test_none_is_left_after_a_lost_link(own: Broker) -> None:
     tasks, files, threads = trio.lowlevel.current_statistics().tasks_living, open_files(), threading.enumerate()
-    await ending(own, own.kill)
+    async with panel_at(own) as panel:
+        edges = panel.edges()
+        assert (await anext(edges)).online
+        own.kill()
+        assert not (await anext(edges)).online
     assert trio.lowlevel.current_statistics().tasks_living == tasks
     assert open_files() == files
     assert threading.enumerate() == threads
+
+
+async def test_none_is_left_of_the_sessions_before(own: Broker) -> None:
+    async with panel_at(own, fetch_schema=False) as panel:
+        await trio.sleep(0.1)  # what is only for the beginning ends
+        tasks, files = trio.lowlevel.current_statistics().tasks_living, open_files()
+        for epoch in (2, 3, 4):
+            own.kill()
+            own.start()
+            own.feed_house()
+            await until(lambda wanted=epoch: panel.live and panel.statistics().epochs == wanted)  # type: ignore[misc]
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+        assert len(open_files()) == len(files)

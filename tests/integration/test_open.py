@@ -157,7 +157,7 @@ async def test_an_acl_that_lets_nothing_through_leaves_everything_missing(house:
 async def test_a_refused_subscription_is_said_at_once(tmp_path: Path) -> None:
     with refusing_subscriptions(tmp_path) as broker:
         began = trio.current_time()
-        with pytest.raises(SpanPanelAuthError, match=f"refuses a subscription to the tree of {ROOT}"):
+        with pytest.raises(SpanPanelAuthError, match=f"refuses the subscription to the tree of {ROOT}"):
             await snapshot(WHO, plain(broker))
         assert trio.current_time() - began < 1.0
 
@@ -172,7 +172,7 @@ async def test_another_ca(house: Broker) -> None:
 
 
 async def test_another_host_name(house: Broker) -> None:
-    with pytest.raises(SpanPanelConnectionError, match=r"(?i)hostname mismatch"):  # the certificate is for 127.0.0.1
+    with pytest.raises(SpanPanelConnectionError, match=r"the certificate of localhost is for 127\.0\.0\.1"):
         await snapshot(attrs.evolve(WHO, ca_pem=house.ca_pem), tls(house), host="localhost")
 
 

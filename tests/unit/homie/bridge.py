@@ -9,8 +9,8 @@ UNHEARD = "silent panel: no value yet"
 
 
 def bridged(**options: float) -> Session:
-    """Live since a value at 0 s, and silent ever since; the edge is taken."""
-    session = live_session(**({"max_silence": 60.0} | options))
+    """Live since a value at 0 s, and silent ever since; the edge is taken. What was known before settles at once."""
+    session = live_session(**({"max_silence": 60.0, "settle": 0.0} | options))
     session.hear("house/meter/power", "100")
     assert session.edges() == ["online"]
     return session
@@ -25,6 +25,7 @@ def unheard() -> Session:
         ("car/meter/power", "7"),
         children=["car"],
         max_silence=60.0,
+        settle=0.0,
     )
 
 

@@ -112,7 +112,7 @@ def test_a_tick_that_nobody_wanted_changes_nothing() -> None:
     runs: Counter[str] = Counter()
 
     def session() -> BrokeredSession:
-        made = BrokeredSession(KEPT, largest=600, max_silence=5.0)
+        made = BrokeredSession(KEPT, largest=600, max_silence=5.0, settle=0.0)
         made.start()
         made.publish("house/meter/power", "1")  # heard, so that silence is one of the deadlines
         return made

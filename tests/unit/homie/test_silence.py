@@ -68,7 +68,10 @@ def test_each_value_begins_the_time_anew() -> None:
 
 def test_a_child_speaks_for_the_panel() -> None:
     session = live_session(
-        ("car/$description", describe({"meter": {"power": FLOAT}}, root="house")), children=["car"], max_silence=60.0
+        ("car/$description", describe({"meter": {"power": FLOAT}}, root="house")),
+        children=["car"],
+        max_silence=60.0,
+        settle=0.0,
     )
     session.wait(50.0)
     session.hear("car/meter/power", "7")
