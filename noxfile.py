@@ -69,16 +69,37 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", core, "--fail-under=100")
 
 
-@nox.session
-def integration(session: nox.Session) -> None:
-    """Tests against a real mosquitto (Debian: `apt-get install mosquitto`)."""
+def find_mosquitto(session: nox.Session) -> dict[str, str]:
+    """The environment in which it is found; without it the session ends."""
     # Debian keeps it in /usr/sbin, which not every user has on PATH.
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
     if not shutil.which("mosquitto", path=path):
         complain = session.error if os.environ.get("CI") else session.skip
         complain("mosquitto is not installed")
+    return {"PATH": path}
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Tests against a real mosquitto (Debian: `apt-get install mosquitto`)."""
+    env = find_mosquitto(session)
     install(session)
-    session.run("pytest", "--numprocesses=0", "tests/integration", *session.posargs, env={"PATH": path})
+    session.run("pytest", "--numprocesses=0", "tests/integration", *session.posargs, env=env)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Brokers, links, certificates and panels that fail for real: prints a table; `-- --quick` for the short rows."""
+    env = find_mosquitto(session)
+    install(session)
+    session.run("python", "-m", "tests.faults.run", *session.posargs, env=env)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """The state machine under fire: `-- --steps 200000`, `-- --minutes 5`, `-- --mutations`."""
+    install(session)
+    session.run("python", "-m", "tests.fuzz.run", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,409 @@
+"""What a panel is, in plain words: the model that the machine holds the library against.
+
+Simple on purpose. It keeps what was said in this epoch as one mapping from topic to payload, and asks all its questions
+of that, from scratch. No part of the library but the classes of a snapshot is used: `house` says what a description or
+a payload means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final, NamedTuple
+
+from span_trio.enums import ConnectionReason
+from span_trio.frozenmap import FrozenMap
+from span_trio.homie import Limits
+from span_trio.snapshot import SpanCircuitSnapshot, SpanPanelSnapshot, SpanPVSnapshot
+
+from .house import DESCRIPTIONS, KINDS, PLACES, ROOT, SIZE, Described, Node, decode, topic
+
+TOLERATED: Final = frozenset({"parts in vain"})
+"""Known defects of the library that the model goes along with until they are mended. "parts in vain": a device that was
+complete and is asked for its new nodes in vain counts as complete before it has been replayed whole."""
+GONE: Final = {"lost", "disconnected", None}
+
+
+class ModelEdge(NamedTuple):
+    """What of an edge the model foretells."""
+
+    online: bool
+    reason: ConnectionReason
+    state: str | None
+    epoch: int
+
+
+class Model:
+    """One panel, as it must be seen."""
+
+    def __init__(self, limits: Limits, *, settle: float, first: float, later: float, silence: float) -> None:
+        self.limits = limits
+        self.settle, self.first, self.later, self.silence = settle, first, later, silence
+        self.epoch = 0
+        self.link: ConnectionReason | None = ConnectionReason.UNREACHABLE
+        self.edges: list[ModelEdge] = []
+        self.was_live = False
+        self.live = False
+        self.heard_at = float("inf")
+        self.silent = silence < float("inf")  # until the first value
+        self._forget()
+
+    def _forget(self) -> None:
+        self.heard: dict[str, bytes] = {}
+        self.size = 0
+        """Bytes of payload kept."""
+        self.members = [ROOT]
+        self.described: dict[str, bytes] = {}
+        """The newest well-formed description of each device."""
+        self.dropped = self.invalid = 0
+        self.overflowed: dict[str, float] = {}
+        """Device -> since when it is too much."""
+        self.missed: dict[str, float] = {}
+        """The same, of those that belong to the tree: since when they are both."""
+        # Of subscriptions:
+        self.asked: set[str] = set()
+        self.owed: set[str] = set()
+        """Devices to be asked for again."""
+        self.request: tuple[str, ...] | None = None
+        self.whole: set[str] = set()
+        self.by_nodes: dict[str, set[str]] = {}
+        self.replayed: set[str] = set()
+        """Devices whose replay was over, once."""
+        self.exhausted: set[str] = set()
+        """Devices that were asked for in parts in vain."""
+        # Of the lifecycle:
+        self.until: dict[str, float] = {}
+        """Pending child -> how long to wait for it."""
+        self.waiting: set[str] = set()
+        """Those of them that are still waited for."""
+        self.known = False
+        self.away = False
+        self.trusted = True
+        self.settles_at: float | None = None
+        self.unconfirmed: set[str] = set()
+
+    # --- what happens ---
+
+    def link_up(self, epoch: int) -> None:
+        self.epoch, self.link = epoch, None
+        self._forget()
+        self._turn_edge()
+
+    def link_down(self, reason: ConnectionReason) -> None:
+        self.link = reason
+        self._turn_edge()
+
+    def message(self, text: str, payload: bytes, now: float, *, retain: bool) -> None:
+        place = PLACES.get(text)
+        if place is None:
+            self.dropped += 1
+        elif place.kind == "log":
+            self.dropped += not self._has_room(place.device) and payload != b""
+        elif place.kind == "property":
+            self._value(text, payload, now, retain=retain)
+        else:
+            overflowed, old = set(self.overflowed), self.heard.get(text)
+            self._keep(text, payload, now)
+            is_news = place.kind in {"state", "description"} and payload != (old or b"")
+            if is_news or self.overflowed.keys() != overflowed:
+                self.judge(now)
+
+    def _value(self, text: str, payload: bytes, now: float, *, retain: bool) -> None:
+        overflowed, was_silent = set(self.overflowed), self.silent
+        self._keep(text, payload, now)
+        if self.overflowed.keys() != overflowed:
+            self.judge(now)
+        if not self.trusted and text in self.heard and retain:
+            self.unconfirmed.add(text)
+        elif text in self.unconfirmed:
+            self.unconfirmed.discard(text)
+            if self.settles_at is not None and not self.awaited:
+                self.judge(now)
+        if not retain and text in self.heard and PLACES[text].device in self.members:
+            self.heard_at, self.silent = now, False
+            if was_silent:
+                self._turn_edge()
+
+    def oversize(self, text: str, now: float) -> None:
+        self.dropped += 1
+        place = PLACES.get(text)
+        if place is not None and place.kind != "log" and self._has_room(place.device):
+            self._overflow(place.device, now)
+            self._clear(text, now)
+        self.judge(now)
+
+    def _has_room(self, device: str) -> bool:
+        return device in self.devices or len(self.devices) < self.limits.devices
+
+    @property
+    def devices(self) -> set[str]:
+        """Of which something is kept."""
+        return {ROOT, *self.overflowed, *(PLACES[text].device for text in self.heard)}
+
+    def _overflow(self, device: str, now: float) -> None:
+        self.overflowed.setdefault(device, now)
+
+    def _keep(self, text: str, payload: bytes, now: float) -> None:
+        place, old = PLACES[text], self.heard.get(text)
+        if not payload:
+            self._clear(text, now)
+        elif payload != old:
+            if not self._has_room(place.device):
+                self.dropped += 1
+            elif old is None and len(self.heard) >= self.limits.topics:
+                self.dropped += 1
+                self._overflow(place.device, now)
+            elif self.size + len(payload) - len(old or b"") > self.limits.payload_bytes and len(payload) > len(
+                old or b""
+            ):
+                self.dropped += 1
+                self._overflow(place.device, now)
+                self._clear(text, now)
+            else:
+                self.heard[text] = payload
+                self.size += len(payload) - len(old or b"")
+                self._apply(text, payload, now)
+
+    def _clear(self, text: str, now: float) -> None:
+        self.unconfirmed.discard(text)
+        payload = self.heard.pop(text, None)
+        if payload is None:
+            return
+        self.size -= len(payload)
+        if PLACES[text].kind == "description":
+            self.described.pop(PLACES[text].device, None)
+            self.members = self._find_members()
+        if text == topic(f"{ROOT}/$state"):
+            self._turn(None, now)
+
+    def _apply(self, text: str, payload: bytes, now: float) -> None:
+        place = PLACES[text]
+        if place.kind == "description":
+            if payload in DESCRIPTIONS[place.device]:
+                self.described[place.device] = payload
+                self.members = self._find_members()
+            else:
+                self.dropped += 1
+        elif text == topic(f"{ROOT}/$state"):
+            self._turn(self.state, now)
+        elif place.kind == "property" and place.device == ROOT and self._is_invalid(text):
+            self.invalid += 1
+
+    def _is_invalid(self, text: str) -> bool:
+        place = PLACES[text]
+        return self.shows(text) and self.value(place.node, place.name) is None
+
+    def _turn(self, state: str | None, now: float) -> None:
+        """The root's ``$state`` is another."""
+        if state in GONE and (self.known or state is not None):
+            if not self.away:
+                self.unconfirmed = {text for text in self.heard if PLACES[text].kind == "property"}
+            self.away, self.trusted, self.settles_at = True, False, None
+        elif state not in GONE:
+            self.away = False
+            self.settles_at = now + self.settle if state == "ready" and not self.trusted else None
+        self.known = True
+
+    def ask(self, filters: tuple[str, ...]) -> None:
+        """The library subscribes."""
+        self.request = filters
+        devices = {self._device(each) for each in filters}
+        self.asked |= devices
+        self.owed -= devices
+
+    def _device(self, text: str) -> str:
+        return text.split("/")[2]
+
+    def barrier(self, now: float, *, passed: bool) -> None:
+        filters, self.request = self.request, None
+        assert filters is not None
+        device = self._device(filters[0])
+        nodes = {each.split("/")[3] for each in filters if each.endswith("/#")} - {"#"}
+        if not nodes and filters[0].endswith("/#"):
+            devices = {self._device(each) for each in filters}
+            if passed or (len(devices) == 1 and device in self.exhausted):
+                self.whole |= devices - self.owed
+        elif passed:
+            self.by_nodes.setdefault(device, set()).update(nodes)
+        elif len(nodes) < 2:
+            self.by_nodes.pop(device, None)
+            self.exhausted.add(device)
+            if "parts in vain" in TOLERATED and device in self.replayed:
+                self.whole.add(device)
+        self.replayed |= self.whole
+        self.replayed |= {name for name, nodes in self.by_nodes.items() if self._nodes(name) <= nodes}
+        self.judge(now)
+
+    def tick(self, now: float, overflowed: Collection[str]) -> None:
+        """Time has passed; ``overflowed`` are the devices that the library has not forgiven."""
+        self.silent = self.silent or now >= self.heard_at + self.silence
+        for device in set(self.overflowed) - set(overflowed):
+            del self.overflowed[device]
+            self.owed.add(device)
+            self.whole.discard(device)
+            self.by_nodes.pop(device, None)
+            self.exhausted.discard(device)
+            self.replayed.discard(device)
+        self.judge(now)
+
+    # --- what follows from it ---
+
+    @property
+    def state(self) -> str | None:
+        payload = self.heard.get(topic(f"{ROOT}/$state"))
+        return None if payload is None else payload.decode(errors="replace")
+
+    def says(self, device: str) -> Described | None:
+        payload = self.described.get(device)
+        return None if payload is None else DESCRIPTIONS[device][payload]
+
+    def _find_members(self) -> list[str]:
+        members = [ROOT]
+        for device in members:
+            said = self.says(device)
+            members += [child for child in (said.children if said else ()) if child not in members]
+        return members
+
+    def usable(self, device: str) -> bool:
+        said = self.says(device)
+        if said is None or device in self.overflowed:
+            return False
+        if device in self.whole:
+            return True
+        return device in self.by_nodes and self._nodes(device) <= self.by_nodes[device]
+
+    def _nodes(self, device: str) -> set[str]:
+        said = self.says(device)
+        return set(said.nodes) if said else set()
+
+    @property
+    def pending(self) -> list[str]:
+        return [child for child in self.members[1:] if not self.usable(child)]
+
+    def shows(self, text: str) -> bool:
+        """Whether a topic is a property that its device declares as state."""
+        place = PLACES[text]
+        said = self.says(place.device)
+        node = None if said is None else said.nodes.get(place.node)
+        return node is not None and (node.properties is None or place.name in node.properties)
+
+    @property
+    def awaited(self) -> list[str]:
+        """The values of before that would show."""
+        return [text for text in self.unconfirmed if PLACES[text].device in self.members and self.shows(text)]
+
+    def judge(self, now: float) -> None:
+        """Something has come, or it is time: see anew what is in the way."""
+        patience = self.later if self.was_live else self.first
+        self.until = {child: self.until.get(child, now + patience) for child in self.pending}
+        self.waiting = {child for child, until in self.until.items() if until > now}
+        late = [device for device in self.overflowed if device in self.members and device in self.replayed]
+        self.missed = {device: self.missed.get(device, now) for device in late} if self.request is None else {}
+        settling = self.settles_at is not None
+        if settling and (now >= self.settles_at or not (self.awaited or self.waiting or not self.usable(ROOT))):
+            self.trusted, self.settles_at = True, None
+        self._turn_edge()
+
+    def _turn_edge(self) -> None:
+        reason = self.obstacle
+        if (reason is None) != self.live:
+            self.live = reason is None
+            self.was_live = True
+            self.edges.append(ModelEdge(self.live, reason or ConnectionReason.LIVE, self.state, self.epoch))
+
+    @property
+    def obstacle(self) -> ConnectionReason | None:
+        """What is in the way; ``None`` for nothing."""
+        if self.link is not None:
+            return self.link
+        if ROOT not in self.replayed:
+            return ConnectionReason.REPLAY
+        if self.state != "ready":
+            return ConnectionReason.DEVICE_STATE
+        if self.waiting or not self.usable(ROOT):
+            return ConnectionReason.PENDING_DEVICE
+        if not self.trusted:
+            return ConnectionReason.UNCONFIRMED
+        return ConnectionReason.SILENT_PANEL if self.silent else None
+
+    # --- the snapshot, by hand ---
+
+    def value(self, node: str, name: str, *, tail: str = "") -> Any:
+        """What a property of the root says; ``None`` for nothing."""
+        payload = self.heard.get(topic(f"{ROOT}/{node}/{name}{tail}"))
+        described = self._node(node)
+        if payload is None or described is None:
+            return None
+        if described.properties is None:
+            return decode(payload, KINDS[described.kind].get(name, "string"))
+        return decode(payload, described.properties[name]) if name in described.properties else None
+
+    def _node(self, node: str) -> Node | None:
+        said = self.says(ROOT)
+        return None if said is None else said.nodes.get(node)
+
+    def _number(self, node: str, name: str) -> float | None:
+        value = self.value(node, name)
+        if isinstance(value, str):
+            value = decode(value.encode(), "float")
+        return None if value is None else float(value)
+
+    def _text(self, node: str, name: str, otherwise: str | None, *, tail: str = "") -> Any:
+        value = self.value(node, name, tail=tail)
+        return value if value and isinstance(value, str) else otherwise
+
+    def _kind(self, kind: str) -> Iterator[str]:
+        said = self.says(ROOT)
+        return (name for name, node in (said.nodes if said else {}).items() if node.kind == kind)
+
+    def _circuit(self, node: str, feed: str | None, position: str | None) -> SpanCircuitSnapshot:
+        power, space = self._number(node, "active-power"), self.value(node, "space")
+        fed = feed == node
+        return SpanCircuitSnapshot(
+            circuit_id=node,
+            name=self.value(node, "name"),
+            relay_state=self._text(node, "relay", "UNKNOWN"),
+            relay_state_target=self._text(node, "relay", None, tail="/$target"),
+            instant_power_w=None if power is None else 0.0 - power,
+            consumed_energy_wh=self._number(node, "exported-energy"),
+            produced_energy_wh=self._number(node, "imported-energy"),
+            tabs=() if space is None or space < 1 else (space,),
+            is_user_controllable=True,
+            device_type="pv" if fed else "circuit",
+            relative_position=position if fed else None,
+        )
+
+    def snapshot(self) -> SpanPanelSnapshot:
+        """What a snapshot of now must say: this, and nothing else."""
+        feed = self._text("pv", "feed", "").replace("-", "").lower() or None
+        position = self._text("pv", "relative-position", None)
+        circuits = {node: self._circuit(node, feed, position) for node in self._kind("circuit")}
+        inverters = {
+            node: SpanPVSnapshot(feed_circuit_id=feed, relative_position=position, device_id=ROOT, node_id=node)
+            for node in self._kind("pv")
+        }
+        at_grid = self._text("up", "direction", "").upper() == "UPSTREAM"
+        size = SIZE if any(self._tells_size(node) for node in circuits) else None
+        taken = {tab for circuit in circuits.values() for tab in circuit.tabs}
+        return SpanPanelSnapshot(
+            serial_number=ROOT,
+            door_state=self._text("core", "door", "UNKNOWN"),
+            main_breaker_rating_a=self.value("core", "breaker-rating"),
+            instant_grid_power_w=self._number("up", "active-power") if at_grid else None,
+            main_meter_energy_consumed_wh=self._number("up", "imported-energy") if at_grid else None,
+            feedthrough_power_w=self._downstream("active-power"),
+            feedthrough_energy_consumed_wh=self._downstream("imported-energy"),
+            panel_size=size,
+            unmapped_tabs=tuple(tab for tab in range(1, (size or 0) + 1) if tab not in taken),
+            circuits=FrozenMap(circuits),
+            pv=next(iter(inverters.values()), None),
+            pv_inverters=FrozenMap(inverters),
+            pending_devices=tuple(self.pending),
+        )
+
+    def _downstream(self, name: str) -> float | None:
+        at_sub_panel = self._text("up", "direction", "").upper() == "DOWNSTREAM"
+        return self._number("up", name) if at_sub_panel else None
+
+    def _tells_size(self, node: str) -> bool:
+        described = self._node(node)
+        return described is not None and described.tells_size

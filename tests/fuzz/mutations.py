@@ -1,0 +1,342 @@
+"""That the checks bite: take a guard away, and the machine must fail, by the check of the invariant it guards.
+
+`nox -s fuzz -- --mutations` applies each of these in turn, has the machine check that one invariant only, and demands a
+violation. When this was written they were caught after so many runs and steps, the same ones every time:
+
+====  ==================================================  =====  ======
+      mutation                                            runs   steps
+====  ==================================================  =====  ======
+I1    every new obstacle is an edge                           2       0
+I1    edges of one batch are merged                          15     588
+I1    a slow reader loses single edges                       78    3309
+I2    the cell survives an edge                               4     170
+I2    what was published before an edge counts behind it      4     122
+I2    the last snapshot is served while not live              4     106
+I3    a value that comes before its description is lost       2       6
+I3    grandchildren do not belong                             6     196
+I4    circuits do not follow what they feed                 344   14225
+I4    only what is urgent is dirty                           59    2589
+I5    the tree survives its link                              4     130
+I5    an empty payload is an empty text                     122    4963
+I5    what does not parse leaves the old value               59    2589
+I6    a counter that is cleared is zero                     129    5320
+I6    a counter that does not parse is zero                  73    3032
+I8    any number of devices is kept                          87    3750
+I8    any number of bytes is kept                           274   11765
+I8    what does not fit is only counted                       4     106
+I8    what overflowed is never asked for again              425   17925
+I9    a malformed topic raises                                4     120
+I9    a malformed message costs the rest of its batch         6     206
+live  ready confirms the values of before                    14     591
+live  a device is usable before its barrier                  14     591
+time  what was published is still due                        36    1566
+====  ==================================================  =====  ======
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final, NamedTuple
+from unittest.mock import patch
+
+import attrs
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from span_trio.broadcast import Broadcast
+from span_trio.enums import ConnectionReason
+from span_trio.homie import Accumulator, ConnectionEdge, Forest, Instant, Message
+from span_trio.homie.lifecycle import TRANSITIONS, Event, Lifecycle
+from span_trio.homie.slots import Ledger, PropertySlot, Slot
+from span_trio.homie.topics import parse_topic
+from span_trio.span import FlatBuilder
+from span_trio.throttle import Throttle
+from span_trio.tracker import PanelTracker
+
+from .machine import PanelMachine
+from .world import INVARIANTS, Violation, World
+
+
+class Mutation(NamedTuple):
+    """A guard taken away: which invariant it guards, and what stands in its place."""
+
+    invariant: str
+    name: str
+    owner: Any
+    attribute: str
+    replacement: Any
+
+
+MUTATIONS: Final[list[Mutation]] = []
+
+
+def instead(invariant: str, owner: Any, attribute: str) -> Callable[[Any], Any]:
+    """Register what stands in place of an attribute; the name says how it is wrong."""
+
+    def register(replacement: Any) -> Any:
+        name = getattr(replacement, "fget", replacement).__name__.replace("_", " ")
+        MUTATIONS.append(Mutation(invariant, name, owner, attribute, replacement))
+        return replacement
+
+    return register
+
+
+# --- I1 ---------------------------------------------------------------------------------------------------------------
+
+
+@instead("I1", Accumulator, "_judge")
+def every_new_obstacle_is_an_edge(self: Accumulator, now: Instant) -> None:
+    obstacle = self._obstacle()
+    if obstacle != self.obstacle:
+        reason = ConnectionReason.LIVE if obstacle is None else obstacle.reason
+        self._edges.append(ConnectionEdge(obstacle is None, reason, "", None, self.epoch, now))
+        self._was_live = True
+    self.obstacle = obstacle
+
+
+@instead("I1", Accumulator, "take_edges")
+def edges_of_one_batch_are_merged(self: Accumulator) -> list[ConnectionEdge]:
+    edges, self._edges = self._edges, []
+    return edges[-1:]
+
+
+@instead("I1", Broadcast, "edge_after")
+def a_slow_reader_loses_single_edges(self: Broadcast[Any, Any], seen: int) -> Any:
+    oldest = self.edges - len(self._ring) + 1
+    number = max(seen + 1, oldest)
+    return self._ring[number - oldest], number, number - seen - 1
+
+
+# --- I2 ---------------------------------------------------------------------------------------------------------------
+
+
+@instead("I2", Broadcast, "edge")
+def the_cell_survives_an_edge(self: Broadcast[Any, Any], edge: Any) -> None:
+    self._ring.append(edge)
+    self.edges += 1
+
+
+@instead("I2", PanelTracker, "take_edges")
+def what_was_published_before_an_edge_counts_behind_it(self: PanelTracker) -> list[ConnectionEdge]:
+    return self.tree.take_edges()
+
+
+@instead("I2", PanelTracker, "snapshot")
+@property
+def the_last_snapshot_is_served_while_not_live(self: PanelTracker) -> Any:
+    if not self.tree.live and self._newest is not None:
+        return self._newest
+    return _snapshot.fget(self)  # type: ignore[attr-defined]
+
+
+_snapshot = PanelTracker.snapshot
+
+
+# --- I3 ---------------------------------------------------------------------------------------------------------------
+
+_put = Slot.put
+
+
+@instead("I3", Slot, "put")
+def a_value_that_comes_before_its_description_is_lost(self: Slot, payload: bytes, retain: bool, wall: float) -> Any:
+    if isinstance(self, PropertySlot) and self.node.description is None:
+        payload = b""
+    return _put(self, payload, retain, wall)
+
+
+@instead("I3", Forest, "members")
+def grandchildren_do_not_belong(self: Forest, root: str) -> list[str]:
+    device = self.devices.get(root)
+    children = () if device is None or device.description is None else device.description.children
+    return list(dict.fromkeys((root, *children)))
+
+
+# --- I4 ---------------------------------------------------------------------------------------------------------------
+
+
+_cast = FlatBuilder._cast
+
+
+@instead("I4", FlatBuilder, "_cast")
+def circuits_do_not_follow_what_they_feed(self: FlatBuilder) -> set[str]:
+    _cast(self)
+    return set()
+
+
+@instead("I4", Ledger, "touch")
+def only_what_is_urgent_is_dirty(self: Ledger, node: Any, name: str, *, urgent: bool) -> None:
+    if urgent:
+        _touch(self, node, name, urgent=True)
+
+
+_touch = Ledger.touch
+
+
+# --- I5 ---------------------------------------------------------------------------------------------------------------
+
+
+@instead("I5", Accumulator, "_new_forest")
+def the_tree_survives_its_link(self: Accumulator) -> Forest:
+    if not hasattr(self, "forest"):
+        return _new_forest(self)
+    return self.forest
+
+
+_new_forest = Accumulator._new_forest
+
+
+@instead("I5", Slot, "put")
+def an_empty_payload_is_an_empty_text(self: Slot, payload: bytes, retain: bool, wall: float) -> Any:
+    return _put(self, payload or b"\x00", retain, wall)
+
+
+_show = PropertySlot._show
+
+
+@instead("I5", PropertySlot, "_show")
+def what_does_not_parse_leaves_the_old_value(self: PropertySlot) -> bool:
+    old = self.shown.get(self.name)
+    changed = _show(self)
+    if self.raw and self.name not in self.shown and old is not None:
+        self.shown[self.name] = old
+    return changed
+
+
+# --- I6 ---------------------------------------------------------------------------------------------------------------
+
+
+@instead("I6", Slot, "put")
+def a_counter_that_is_cleared_is_zero(self: Slot, payload: bytes, retain: bool, wall: float) -> Any:
+    return _put(self, payload or (b"0" if self.name.endswith("-energy") else b""), retain, wall)
+
+
+@instead("I6", PropertySlot, "_show")
+def a_counter_that_does_not_parse_is_zero(self: PropertySlot) -> bool:
+    changed = _show(self)
+    if self.raw and self.declaration is not None and self.name.endswith("-energy"):
+        self.shown.setdefault(self.name, 0.0)
+    return changed
+
+
+# --- I8 ---------------------------------------------------------------------------------------------------------------
+
+
+@instead("I8", Forest, "_device")
+def any_number_of_devices_is_kept(self: Forest, name: str) -> Any:
+    limits = self._ledger.limits
+    self._ledger.limits = attrs.evolve(limits, devices=limits.devices + 1)
+    try:
+        return _device(self, name)
+    finally:
+        self._ledger.limits = limits
+
+
+_device = Forest._device
+
+
+@instead("I8", Ledger, "reserve")
+def any_number_of_bytes_is_kept(self: Ledger, _device: Any, size: int) -> bool:
+    self.payload_bytes += size
+    return True
+
+
+@instead("I8", Ledger, "overflow")
+def what_does_not_fit_is_only_counted(self: Ledger, _device: Any, reason: str) -> None:
+    self.dropped[reason] += 1
+
+
+@instead("I8", Accumulator, "_remember_overflows")
+def what_overflowed_is_never_asked_for_again(_self: Accumulator, _now: Instant) -> None:
+    return
+
+
+# --- I9 ---------------------------------------------------------------------------------------------------------------
+
+
+@instead("I9", Forest, "_understand")
+def a_malformed_topic_raises(self: Forest, text: str) -> Any:
+    topic = parse_topic(text)
+    return topic if topic.domain == self.domain else None
+
+
+_receive = Accumulator.receive
+
+
+@instead("I9", Accumulator, "receive")
+def a_malformed_message_costs_the_rest_of_its_batch(
+    self: Accumulator, messages: Iterable[Message], now: Instant
+) -> None:
+    for message in messages:
+        before = self.forest.dropped.total()
+        _receive(self, [message], now)
+        if self.forest.dropped.total() != before:
+            break
+
+
+# --- live, and the clock ----------------------------------------------------------------------------------------------
+
+
+MUTATIONS.append(
+    Mutation("live", "ready confirms the values of before", TRANSITIONS[Lifecycle.AWAY], Event.READY, Lifecycle.READY)
+)
+
+
+@instead("live", Accumulator, "_usable")
+def a_device_is_usable_before_its_barrier(self: Accumulator, device: str) -> bool:
+    found = self.forest.devices.get(device)
+    return found is not None and found.description is not None and not found.overflowed
+
+
+@instead("time", Throttle, "published")
+def what_was_published_is_still_due(self: Throttle, at: float) -> None:
+    self._floor_from = at
+
+
+# --- the proof --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def applied(mutation: Mutation) -> Generator[None, None, None]:
+    """The library with this guard taken away."""
+    if isinstance(mutation.owner, dict):
+        change: Any = patch.dict(mutation.owner, {mutation.attribute: mutation.replacement})
+    else:
+        change = patch.object(mutation.owner, mutation.attribute, mutation.replacement)
+    with change:
+        yield
+
+
+class Verdict(NamedTuple):
+    """What came of a mutation; ``why`` is empty if the machine saw nothing."""
+
+    runs: int
+    steps: int
+    why: str
+
+
+def attempt(mutation: Mutation, profile: settings) -> Verdict:
+    """Run the machine on a mutated library, checking the one invariant."""
+    runs, steps = PanelMachine.runs, PanelMachine.steps
+    why = ""
+    with applied(mutation), patch.object(World, "checks", frozenset({mutation.invariant})):
+        try:
+            run_state_machine_as_test(PanelMachine, settings=profile)
+        except Violation as violation:
+            why = str(violation)
+    return Verdict(PanelMachine.runs - runs, PanelMachine.steps - steps, why)
+
+
+def run_all(profile: settings, say: Callable[[str], None]) -> bool:
+    """Whether every mutation was seen, by the check of its invariant."""
+    good = True
+    for mutation in MUTATIONS:
+        verdict = attempt(mutation, profile)
+        seen = verdict.why.startswith(f"{mutation.invariant}:")
+        good = good and seen
+        how = f"after {verdict.runs} runs, {verdict.steps} steps" if seen else f"NOT CAUGHT {verdict}"
+        say(f"{mutation.invariant:4}  {mutation.name:55}  {how}")
+    unguarded = INVARIANTS - {mutation.invariant for mutation in MUTATIONS}
+    if unguarded:
+        say(f"no mutation for {sorted(unguarded)}")
+    return good and not unguarded
