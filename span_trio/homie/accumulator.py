@@ -225,6 +225,7 @@ class Accumulator:
     def _reshape(self, now: Instant) -> None:
         """A ``$state``, a ``$description`` or a barrier came: see anew who belongs to the tree."""
         self._members = self.forest.members(self.root)
+        self._complete.update(self._plan.covered(self.forest))
         waiting: dict[str, float] = {}
         for child in self._members[1:]:
             if not self._usable(child):

@@ -58,6 +58,7 @@ class SubscriptionPlan:
         self._narrow: dict[str, set[str]] = {}  # device subscribed to by nodes -> those nodes
         self._batches: dict[str, int] = {}  # how many nodes at a time, where `BATCH` was too many
         self._outstanding: _Step | None = None
+        self._in_vain: set[str] = set()  # asked for by nodes in vain: to be believed when quiet, and not before
 
     def want(self, devices: Iterable[str]) -> None:
         """Subscribe to these devices, not wanted before."""
@@ -73,6 +74,7 @@ class SubscriptionPlan:
     def forget(self, device: str) -> None:
         """It will be wanted again, from the beginning."""
         self._narrow.pop(device, None)
+        self._in_vain.discard(device)
 
     def next(self, forest: Forest) -> Request | None:
         """The next request, if none is outstanding and there is one. ``forest`` is what is known so far."""
@@ -85,6 +87,7 @@ class SubscriptionPlan:
     def passed(self, forest: Forest) -> tuple[str, ...]:
         """The barrier of the outstanding request came. Returns the devices whose replay is complete now."""
         step = self._take()
+        self._in_vain.difference_update(step.devices)
         if step.stage in {_Stage.ATTRIBUTES, _Stage.NODES}:
             device = step.devices[0]
             self._narrow.setdefault(device, set()).update(step.nodes)
@@ -98,6 +101,7 @@ class SubscriptionPlan:
         device = step.devices[0]
         if step.stage is _Stage.QUIET:
             self.assumed += 1
+            self._in_vain.difference_update(step.devices)
             return step.devices
         if step.stage is _Stage.WHOLE and len(step.devices) > 1:
             self._steps.extend(_Step(_Stage.WHOLE, (one,)) for one in step.devices)
@@ -107,12 +111,17 @@ class SubscriptionPlan:
             self._batches[device] = len(step.nodes) // 2
         else:
             self._narrow.pop(device, None)
+            self._in_vain.add(device)
             self._steps.append(_Step(_Stage.QUIET, step.devices))
         return ()
 
     def covers(self, device: str, forest: Forest) -> bool:
         """Whether a device that was complete is so still; one subscribed to by nodes may have grown others."""
-        return device not in self._narrow or not self._uncovered(device, forest)
+        return device not in self._in_vain and (device not in self._narrow or not self._uncovered(device, forest))
+
+    def covered(self, forest: Forest) -> list[str]:
+        """The devices subscribed to by nodes of which nothing more is to be asked: it may have been described away."""
+        return [device for device in self._narrow if not self.asks_for(device, forest)]
 
     def _take(self) -> _Step:
         step, self._outstanding = self._outstanding, None

@@ -28,7 +28,6 @@ _LAGS: Final = (True, 1)
 _small = st.integers(0, 7)
 _seeds = st.integers(0, 2**32)
 _copies = st.sampled_from([1, 1, 1, 2, 3])
-_rarely = st.sampled_from([False, False, False, True])
 How = tuple[bool, int]
 """Whether delivery lags, and how often each message is delivered."""
 _how: st.SearchStrategy[How] = st.sampled_from([(False, 1)] * 4 + [(False, 2), (False, 3), (True, 1), (True, 1)])
@@ -92,12 +91,19 @@ class PanelMachine(RuleBasedStateMachine):
             self.flush()
         raise Violation("time: it never ceases to subscribe")
 
+    def mend(self) -> None:
+        """The panel is a good one again."""
+        self.publish(STATE, b"ready")
+        self.publish(DESCRIPTION, self.world.dice.choice([house.FULL, house.WITH_KID]))
+
     # --- rules: the link ---
 
     @precondition(lambda self: not self.world.up)
-    @rule(whole=st.sampled_from([True, True, False]), count=_small, copies=_copies)
-    def link_up(self, whole: bool, count: int, copies: int) -> None:
+    @rule(mended=st.booleans(), whole=st.sampled_from([True, True, False]), count=_small, copies=_copies)
+    def link_up(self, mended: bool, whole: bool, count: int, copies: int) -> None:
         type(self).steps += 1
+        if mended:
+            self.mend()
         if whole:
             self.connect()
         else:
@@ -110,13 +116,15 @@ class PanelMachine(RuleBasedStateMachine):
         self.world.disconnect(reason)
 
     @precondition(lambda self: self.world.up)
-    @rule(wiped=_rarely)
-    def replaced_link(self, wiped: bool) -> None:
-        """Lost and there again; the broker may have lost its store."""
+    @rule(store=st.sampled_from(["kept", "mended", "lost"]))
+    def replaced_link(self, store: str) -> None:
+        """Lost and there again; meanwhile the panel may have come to itself, or the broker have lost its store."""
         type(self).steps += 1
-        if wiped:
-            self.world.retained.clear()
         self.world.disconnect(ConnectionReason.LINK_LOST)
+        if store == "lost":
+            self.world.retained.clear()
+        elif store == "mended":
+            self.mend()
         self.connect()
 
     @precondition(lambda self: self.world.wire)

@@ -7,19 +7,15 @@ a payload means.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection
+from typing import Final, NamedTuple
 
 from span_trio.enums import ConnectionReason
-from span_trio.frozenmap import FrozenMap
 from span_trio.homie import Limits
-from span_trio.snapshot import SpanCircuitSnapshot, SpanPanelSnapshot, SpanPVSnapshot
 
-from .house import DESCRIPTIONS, KINDS, PLACES, ROOT, SIZE, Described, Node, decode, topic
+from .house import DESCRIPTIONS, PLACES, ROOT, topic
+from .said import Said
 
-TOLERATED: Final = frozenset({"parts in vain"})
-"""Known defects of the library that the model goes along with until they are mended. "parts in vain": a device that was
-complete and is asked for its new nodes in vain counts as complete before it has been replayed whole."""
 GONE: Final = {"lost", "disconnected", None}
 
 
@@ -32,10 +28,11 @@ class ModelEdge(NamedTuple):
     epoch: int
 
 
-class Model:
+class Model(Said):
     """One panel, as it must be seen."""
 
     def __init__(self, limits: Limits, *, settle: float, first: float, later: float, silence: float) -> None:
+        super().__init__()
         self.limits = limits
         self.settle, self.first, self.later, self.silence = settle, first, later, silence
         self.epoch = 0
@@ -48,12 +45,11 @@ class Model:
         self._forget()
 
     def _forget(self) -> None:
-        self.heard: dict[str, bytes] = {}
+        self.heard.clear()
+        self.described.clear()
         self.size = 0
         """Bytes of payload kept."""
         self.members = [ROOT]
-        self.described: dict[str, bytes] = {}
-        """The newest well-formed description of each device."""
         self.dropped = self.invalid = 0
         self.overflowed: dict[str, float] = {}
         """Device -> since when it is too much."""
@@ -118,10 +114,18 @@ class Model:
             self.unconfirmed.discard(text)
             if self.settles_at is not None and not self.awaited:
                 self.judge(now)
-        if not retain and text in self.heard and PLACES[text].device in self.members:
+        if not retain and text in self.heard and PLACES[text].device in self.members and ROOT in self.replayed:
             self.heard_at, self.silent = now, False
             if was_silent:
-                self._turn_edge()
+                self._doubt(text, now)
+                self.judge(now)
+
+    def _doubt(self, text: str, now: float) -> None:
+        """The first value after a silence: what came before it is of before, until it comes again."""
+        if self.trusted and self.known:
+            self.unconfirmed = {each for each in self.heard if PLACES[each].kind == "property"} - {text}
+            self.trusted = False
+            self.settles_at = now + self.settle if self.state == "ready" else None
 
     def oversize(self, text: str, now: float) -> None:
         self.dropped += 1
@@ -227,8 +231,6 @@ class Model:
         elif len(nodes) < 2:
             self.by_nodes.pop(device, None)
             self.exhausted.add(device)
-            if "parts in vain" in TOLERATED and device in self.replayed:
-                self.whole.add(device)
         self.replayed |= self.whole
         self.replayed |= {name for name, nodes in self.by_nodes.items() if self._nodes(name) <= nodes}
         self.judge(now)
@@ -251,10 +253,6 @@ class Model:
     def state(self) -> str | None:
         payload = self.heard.get(topic(f"{ROOT}/$state"))
         return None if payload is None else payload.decode(errors="replace")
-
-    def says(self, device: str) -> Described | None:
-        payload = self.described.get(device)
-        return None if payload is None else DESCRIPTIONS[device][payload]
 
     def _find_members(self) -> list[str]:
         members = [ROOT]
@@ -324,86 +322,3 @@ class Model:
         if not self.trusted:
             return ConnectionReason.UNCONFIRMED
         return ConnectionReason.SILENT_PANEL if self.silent else None
-
-    # --- the snapshot, by hand ---
-
-    def value(self, node: str, name: str, *, tail: str = "") -> Any:
-        """What a property of the root says; ``None`` for nothing."""
-        payload = self.heard.get(topic(f"{ROOT}/{node}/{name}{tail}"))
-        described = self._node(node)
-        if payload is None or described is None:
-            return None
-        if described.properties is None:
-            return decode(payload, KINDS[described.kind].get(name, "string"))
-        return decode(payload, described.properties[name]) if name in described.properties else None
-
-    def _node(self, node: str) -> Node | None:
-        said = self.says(ROOT)
-        return None if said is None else said.nodes.get(node)
-
-    def _number(self, node: str, name: str) -> float | None:
-        value = self.value(node, name)
-        if isinstance(value, str):
-            value = decode(value.encode(), "float")
-        return None if value is None else float(value)
-
-    def _text(self, node: str, name: str, otherwise: str | None, *, tail: str = "") -> Any:
-        value = self.value(node, name, tail=tail)
-        return value if value and isinstance(value, str) else otherwise
-
-    def _kind(self, kind: str) -> Iterator[str]:
-        said = self.says(ROOT)
-        return (name for name, node in (said.nodes if said else {}).items() if node.kind == kind)
-
-    def _circuit(self, node: str, feed: str | None, position: str | None) -> SpanCircuitSnapshot:
-        power, space = self._number(node, "active-power"), self.value(node, "space")
-        fed = feed == node
-        return SpanCircuitSnapshot(
-            circuit_id=node,
-            name=self.value(node, "name"),
-            relay_state=self._text(node, "relay", "UNKNOWN"),
-            relay_state_target=self._text(node, "relay", None, tail="/$target"),
-            instant_power_w=None if power is None else 0.0 - power,
-            consumed_energy_wh=self._number(node, "exported-energy"),
-            produced_energy_wh=self._number(node, "imported-energy"),
-            tabs=() if space is None or space < 1 else (space,),
-            is_user_controllable=True,
-            device_type="pv" if fed else "circuit",
-            relative_position=position if fed else None,
-        )
-
-    def snapshot(self) -> SpanPanelSnapshot:
-        """What a snapshot of now must say: this, and nothing else."""
-        feed = self._text("pv", "feed", "").replace("-", "").lower() or None
-        position = self._text("pv", "relative-position", None)
-        circuits = {node: self._circuit(node, feed, position) for node in self._kind("circuit")}
-        inverters = {
-            node: SpanPVSnapshot(feed_circuit_id=feed, relative_position=position, device_id=ROOT, node_id=node)
-            for node in self._kind("pv")
-        }
-        at_grid = self._text("up", "direction", "").upper() == "UPSTREAM"
-        size = SIZE if any(self._tells_size(node) for node in circuits) else None
-        taken = {tab for circuit in circuits.values() for tab in circuit.tabs}
-        return SpanPanelSnapshot(
-            serial_number=ROOT,
-            door_state=self._text("core", "door", "UNKNOWN"),
-            main_breaker_rating_a=self.value("core", "breaker-rating"),
-            instant_grid_power_w=self._number("up", "active-power") if at_grid else None,
-            main_meter_energy_consumed_wh=self._number("up", "imported-energy") if at_grid else None,
-            feedthrough_power_w=self._downstream("active-power"),
-            feedthrough_energy_consumed_wh=self._downstream("imported-energy"),
-            panel_size=size,
-            unmapped_tabs=tuple(tab for tab in range(1, (size or 0) + 1) if tab not in taken),
-            circuits=FrozenMap(circuits),
-            pv=next(iter(inverters.values()), None),
-            pv_inverters=FrozenMap(inverters),
-            pending_devices=tuple(self.pending),
-        )
-
-    def _downstream(self, name: str) -> float | None:
-        at_sub_panel = self._text("up", "direction", "").upper() == "DOWNSTREAM"
-        return self._number("up", name) if at_sub_panel else None
-
-    def _tells_size(self, node: str) -> bool:
-        described = self._node(node)
-        return described is not None and described.tells_size

@@ -61,7 +61,7 @@ OPTIONS: Final = [
     PanelOptions(settle=settle, max_silence=silence, snapshot_interval=interval, limits=limits)
     for limits in (Limits(), Limits(), Limits(topics=22), Limits(payload_bytes=1900), Limits(devices=2))
     for settle in (2.0, 0.0)
-    for silence in (None, None, 20.0)
+    for silence in (None, None, None, 5.0)
     for interval in (1.0, 1.0, 0.0)
 ]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from span_trio.enums import ConnectionReason
 from span_trio.homie import Accumulator, Forest, Message, Request, SubscriptionPlan
 
-from .helpers import FEWER, FLOAT, absorb, at, describe, forest_of, shown
+from .helpers import FEWER, FLOAT, Session, absorb, at, describe, forest_of, shown
 
 BATCH = 20
 
@@ -274,3 +274,43 @@ def test_a_plan_always_ends_with_every_device_complete() -> None:
 
     attempt()
     assert min(runs[kind] for kind in ("believed", "dropped", "plain")) >= 0.05 * runs["all"], runs
+
+
+# --- asked for by nodes, and the description changes meanwhile ---
+
+
+def by_attributes(*nodes: str) -> Session:
+    """A house that is asked for by nodes; its attributes have just come, and these nodes are to be asked for."""
+    session = Session()
+    session.connect()
+    assert session.subscribe() is not None
+    session.barrier(passed=False)
+    session.replay(("house/$state", "ready"), ("house/$description", describe(dict.fromkeys(nodes))))
+    assert session.subscribe() is not None
+    session.barrier()
+    return session
+
+
+def test_nodes_that_are_described_away_before_they_are_asked_for_are_not_waited_for() -> None:
+    session = by_attributes("n")
+    assert not session.core.live
+    session.hear("house/$description", describe({}))
+
+    assert session.subscribe() is None
+    assert session.edges() == ["online"]
+
+
+def test_a_device_whose_new_node_is_asked_for_in_vain_is_not_whole_until_it_was_believed() -> None:
+    session = by_attributes("n")
+    session.complete()
+    assert session.edges() == ["online"]
+
+    session.hear("house/$description", describe({"n": None, "new": None}))
+    assert session.edges() == ["pending device: house"]
+    assert session.subscribe() is not None
+    session.barrier(passed=False)
+    assert not session.core.live
+    assert session.subscribe() is not None  # as a whole, to be believed when quiet
+    session.barrier(passed=False)
+    assert session.edges() == ["online"]
+    assert session.core.assumed == 1
