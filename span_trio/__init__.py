@@ -33,6 +33,7 @@ from .errors import (
     SpanPanelCertificateError,
     SpanPanelClosedError,
     SpanPanelConnectionError,
+    SpanPanelDataModelError,
     SpanPanelError,
     SpanPanelInternalError,
     SpanPanelServerError,
@@ -58,6 +59,8 @@ from .snapshot import (
     SpanPVSnapshot,
 )
 from .span import (
+    FieldMetadata,
+    FieldPresence,
     HomieSchema,
     PhaseDistribution,
     are_tabs_opposite_phase,
@@ -80,6 +83,8 @@ __all__ = [
     "DsmState",
     "EvseStatus",
     "ExtensionProperty",
+    "FieldMetadata",
+    "FieldPresence",
     "ForecastConfidence",
     "GridState",
     "HomieSchema",
@@ -108,6 +113,7 @@ __all__ = [
     "SpanPanelCertificateError",
     "SpanPanelClosedError",
     "SpanPanelConnectionError",
+    "SpanPanelDataModelError",
     "SpanPanelError",
     "SpanPanelInternalError",
     "SpanPanelServerError",

@@ -14,10 +14,12 @@ import attrs
 import trio
 
 from .broadcast import Broadcast
+from .enums import ConnectionReason
+from .errors import SpanPanelDataModelError, SpanPanelError
 from .homie import ConnectionEdge, Instant
 from .link import ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
 from .snapshot import SpanPanelSnapshot
-from .span import HomieSchema
+from .span import HomieSchema, Version
 from .tracker import PanelTracker
 
 __all__ = ["PanelAccumulator", "now"]
@@ -50,10 +52,11 @@ class PanelAccumulator:
         self.live_since: Instant | None = None
         self.link: Link | None = None
         """The session of now."""
+        self._told: Version | None = None
         self._nap = trio.CancelScope()  # to be cancelled when there is a new reason to look at the clock
 
-    async def run(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> None:
-        """Follow the connection, until cancelled."""
+    async def run(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> SpanPanelError:
+        """Follow the connection, until what it brings cannot be understood; returns why."""
         tracker = self.tracker
         while True:
             request = tracker.tree.next_subscription()
@@ -62,6 +65,7 @@ class PanelAccumulator:
             snapshot = tracker.publish(now())
             if snapshot is not None:
                 self.broadcast.publish(snapshot)
+                self._note_version()
                 self.first.set()
             batch = await self._next(events)
             at = now()
@@ -69,6 +73,10 @@ class PanelAccumulator:
                 self._take(event, at)
             tracker.tick(at)  # behind them: time in which we did not look is nobody's silence
             self._note_edges()
+            obstacle = tracker.tree.obstacle
+            if obstacle is not None and obstacle.reason is ConnectionReason.DATA_MODEL:
+                what = f"{tracker.tree.root} publishes a data model that is not known: {obstacle.detail}"
+                return SpanPanelDataModelError(what, tracker.published_version.text or "")
 
     async def _next(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> list[LinkEvent]:
         """The next list of events; an empty one when it is time to look at the clock."""
@@ -100,6 +108,14 @@ class PanelAccumulator:
                 self.link.succeeded = True
             self.broadcast.edge(edge)
             _log.info("%s is %s", self.tracker.tree.root, edge)
+
+    def _note_version(self) -> None:
+        version = self.tracker.version
+        if version.odd and version != self._told:
+            self._told = version
+            _log.warning(
+                "%s publishes its data model's version in an odd form: %r", self.tracker.tree.root, version.text
+            )
 
     def set_interval(self, seconds: float) -> None:
         """See `SpanPanel.snapshot_interval`."""

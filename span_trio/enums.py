@@ -61,6 +61,8 @@ class ConnectionReason(enum.StrEnum):
     """The panel was lost and says ``ready``, and has not yet published again what it knew."""
     SILENT_PANEL = "silent panel"
     """The broker is alive, and the panel behind it has said nothing for ``max_silence``, or nothing yet."""
+    DATA_MODEL = "data model"
+    """The panel publishes a data model that this version of span_trio does not know, or whose version is unreadable."""
     LIVE = "live"
     """Nothing is in the way."""
 

@@ -10,6 +10,7 @@
      +-- SpanPanelValidationError      an argument, a file or a setting cannot be meant
      +-- SpanPanelAPIError             the REST API answered something it should not have
      |    +-- SpanPanelServerError     ... because it is down or still starting: worth a retry
+     +-- SpanPanelDataModelError       the panel publishes a data model that is not known, or not readable
      +-- SpanPanelStaleDataError       there is no current data; names the reason
      +-- SpanPanelClosedError          used after its async with block had ended
      +-- SpanPanelInternalError        a bug in span_trio: please report it
@@ -27,6 +28,7 @@ __all__ = [
     "SpanPanelCertificateError",
     "SpanPanelClosedError",
     "SpanPanelConnectionError",
+    "SpanPanelDataModelError",
     "SpanPanelError",
     "SpanPanelInternalError",
     "SpanPanelServerError",
@@ -105,6 +107,20 @@ class SpanPanelAPIError(SpanPanelError):
 
 class SpanPanelServerError(SpanPanelAPIError):
     """The panel's web server is down or still starting (5xx, a truncated body): worth a retry."""
+
+
+class SpanPanelDataModelError(SpanPanelError):
+    """The panel publishes a data model that this version of span_trio does not know, or whose version is unreadable.
+
+    Read by another model its values would look plausible and be wrong. A newer span_trio may know it.
+
+    Attributes:
+        version: as published.
+    """
+
+    def __init__(self, message: str, version: str) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 class SpanPanelStaleDataError(SpanPanelError):

@@ -32,6 +32,7 @@ from .options import PanelOptions
 from .rest import download_ca_cert
 from .service import PanelService
 from .snapshot import SpanPanelSnapshot
+from .span import FieldMetadata
 from .tracker import PanelTracker
 
 __all__ = ["PanelStatistics", "SpanPanel", "SpanPanelUpdate", "fetch_snapshot", "open_span_panel"]
@@ -56,6 +57,7 @@ class PanelStatistics:
         replays_assumed: subscriptions of this epoch that were taken as replayed only because the broker was quiet.
         devices: Homie devices known.
         topics: topics kept.
+        data_model: the version of the parent/child data model, as published; ``None`` for the flat one.
         last_message_age: seconds since the newest message; ``None`` before the first.
     """
 
@@ -68,6 +70,7 @@ class PanelStatistics:
     replays_assumed: int
     devices: int
     topics: int
+    data_model: str | None
     last_message_age: float | None
 
 
@@ -219,6 +222,20 @@ class SpanPanel:
         self._options = attrs.evolve(self._options, snapshot_interval=seconds)  # which checks it
         self._accumulator.set_interval(seconds)
 
+    def field_metadata(self) -> Mapping[str, FieldMetadata]:
+        """What the panel declares of each field that one of its properties fills: unit, datatype, and whether at all.
+
+        By path: ``panel.instant_grid_power_w``, ``circuit.instant_power_w``, ``battery.soe_kwh``, ``pv.…``,
+        ``evse.…``, ``pcs.…``, ``mid.…``. Computed fields have none. Reads all descriptions: call it once, not for
+        each snapshot.
+
+        Raises:
+            SpanPanelStaleDataError: the panel is not live.
+            SpanPanelClosedError: the ``async with`` block has ended.
+        """
+        self._broadcast.check_open()
+        return self._tracker.field_metadata()
+
     async def ping(self) -> float:
         """The round trip to the broker, s. A checkpoint; cancelling it harms nothing.
 
@@ -245,6 +262,7 @@ class SpanPanel:
             replays_assumed=tree.assumed,
             devices=len(tree.forest.devices),
             topics=tree.forest.topic_count,
+            data_model=tracker.version.text,
             last_message_age=trio.current_time() - tracker.heard_at.monotonic if tracker.messages else None,
         )
 
@@ -284,6 +302,8 @@ async def open_span_panel(
             trusted one: at the beginning, or later for that CA (see `PanelOptions.on_ca_change`).
         SpanPanelConnectionError: the first connect failed. The message says how.
         SpanPanelTimeoutError: no complete snapshot within ``ready_timeout``; names what is missing.
+        SpanPanelDataModelError: the panel publishes a data model that is not known, or not readable; also later, after
+            an upgrade.
         SpanPanelValidationError: host, credentials or options cannot be meant.
         SpanPanelAPIError: the panel does not hand out its CA, or registers nobody.
         SpanPanelInternalError: a bug in span_trio.

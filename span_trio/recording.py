@@ -16,7 +16,7 @@ from .errors import SpanPanelStaleDataError, SpanPanelValidationError
 from .homie import ConnectionEdge, Forest, Instant, Message
 from .options import PanelOptions
 from .snapshot import SpanPanelSnapshot
-from .span import FLAT, find_panels
+from .span import FALLBACK, find_panels
 from .tracker import PanelTracker
 
 __all__ = ["Played", "Recorded", "Redactor", "find_panel", "play", "read_recording", "record_line"]
@@ -99,7 +99,7 @@ def find_panel(recording: Iterable[Recorded], *, domain: str = "ebus") -> str:
     Raises:
         SpanPanelValidationError: there is none, or there are several.
     """
-    forest = Forest(domain, fallback=FLAT)
+    forest = Forest(domain, fallback=FALLBACK)
     for _, message in recording:
         forest.absorb(message, 0.0)
     panels = find_panels(forest)

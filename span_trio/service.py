@@ -13,6 +13,8 @@ The rules of this room:
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, cast
 
 import trio
@@ -53,17 +55,20 @@ class PanelService:
         with self._scope:
             try:
                 async with trio.open_nursery() as tasks:
-                    tasks.start_soon(self.accumulator.run, receive)
                     tasks.start_soon(self._learn_schema)
-                    failure = await self.connection.run(send)
-                    if not self.closed:  # or nobody waits for anything any more
-                        self._fail(failure)
+                    tasks.start_soon(self._until_failure, partial(self.accumulator.run, receive))
+                    await self._until_failure(partial(self.connection.run, send))
             except* (KeyboardInterrupt, SystemExit) as group:
                 self._fail(_first(group))
             except* Exception as group:  # noqa: BLE001 - whatever it is, one error comes out
                 error = SpanPanelInternalError("a background task of span_trio failed")
                 error.__cause__ = group
                 self._fail(error)
+
+    async def _until_failure(self, run: Callable[[], Awaitable[SpanPanelError]]) -> None:
+        failure = await run()
+        if not self.closed:  # or nobody waits for anything any more
+            self._fail(failure)
 
     def _fail(self, error: BaseException) -> None:
         """End the ``async with`` block with this error; the first one counts."""
@@ -82,7 +87,7 @@ class PanelService:
 
     async def wait_size(self) -> None:
         """Wait for the panel's size, or for a first try to learn it that failed."""
-        if self.accumulator.tracker.panel_size is None:
+        if self.accumulator.tracker.wants_schema:
             await self._schema_tried.wait()
 
     async def _learn_schema(self) -> None:
@@ -97,7 +102,7 @@ class PanelService:
 
     async def _has_learnt_schema(self) -> bool:
         tracker = self.accumulator.tracker
-        if tracker.panel_size is not None:
+        if not tracker.wants_schema:
             return True
         try:
             tls = await self.connection.tls()

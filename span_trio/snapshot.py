@@ -12,8 +12,8 @@ In every class here:
 * Snapshots are values: they compare (without ``seq``, ``epoch``, ``received_at`` and the update times), hash, pickle,
   deep-copy, and convert to plain dicts and back. Parts that did not change are the same objects in the next snapshot.
 
-Sources: the flat schema (firmware to r202627); fields that only the parent/child schema (r202633 on) can fill are
-``None`` or empty on a flat panel.
+Sources: the flat schema (firmware to r202627) and the parent/child schema (r202633 on); fields that only the latter can
+fill are ``None`` or empty on a flat panel.
 """
 
 from __future__ import annotations
@@ -392,6 +392,10 @@ class SpanPanelSnapshot(_Plain):
     extension_properties: tuple[ExtensionProperty, ...] = ()
 
     # About the snapshot.
+    away_devices: FrozenMap[str, str] = attrs.field(factory=FrozenMap[str, str])
+    """Children of the panel that are not ready, by id, with their raw ``$state`` (empty: none). Of such a device there
+    is identity and wiring (nodes ``info``, ``breaker``, ``connection``) and no reading: every other field of it is
+    ``None``, UNKNOWN or false, whatever the broker has retained. Parent/child only."""
     pending_devices: tuple[str, ...] = ()
     """Homie devices that the panel lists and that were not there in time."""
     seq: int = attrs.field(default=0, eq=False)

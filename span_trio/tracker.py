@@ -1,7 +1,7 @@
 """One panel: messages and link events in, edges and snapshots to be published out. Pure: time is an argument.
 
-Puts the three machines of the core together: `Accumulator` (is the tree live?), `FlatBuilder` (what does it say?) and
-`Throttle` (when is that due?). The accumulator task feeds it from a link, a replay from a file.
+Puts the three machines of the core together: `Accumulator` (is the tree live?), the builder of the panel's data model
+(what does it say?) and `Throttle` (when is that due?). The accumulator task feeds it from a link, a replay from a file.
 """
 
 from __future__ import annotations
@@ -9,11 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from .enums import ConnectionReason
 from .errors import SpanPanelStaleDataError
-from .homie import Accumulator, ConnectionEdge, Instant, Message
+from .frozenmap import FrozenMap
+from .homie import Accumulator, ConnectionEdge, Dirty, Forest, Instant, Message, Obstacle
 from .options import PanelOptions
 from .snapshot import SpanPanelSnapshot
-from .span import FLAT, FlatBuilder, HomieSchema
+from .span import (
+    FALLBACK,
+    DataModel,
+    FieldMetadata,
+    FlatBuilder,
+    HomieSchema,
+    ParentChildBuilder,
+    Version,
+    awaited,
+    data_model,
+    field_metadata,
+)
 from .throttle import Throttle
 
 __all__ = ["PanelTracker"]
@@ -31,12 +44,13 @@ class PanelTracker:
         self.tree: Final = Accumulator(
             serial_number,
             domain=options.domain,
-            fallback=FLAT if options.schema is None else options.schema.over(FLAT),
+            fallback=FALLBACK if options.schema is None else options.schema.over(FALLBACK),
             limits=options.limits,
             settle=options.settle,
             first_patience=options.ready_timeout / 2,
             patience=options.child_patience,
             max_silence=options.silence_limit,
+            demand=self._demand,
         )
         self.throttle: Final = Throttle(options.snapshot_interval)
         self.messages: int = 0
@@ -45,8 +59,10 @@ class PanelTracker:
         """When the newest message came."""
         self.built: int = 0
         """How many different snapshots were built; the ``seq`` of the newest."""
+        self.version: Version = Version(DataModel.FLAT)
+        """The data model that the newest snapshot was read by."""
         self._schema = options.schema
-        self._builder = FlatBuilder(serial_number, self._schema)
+        self._builder: FlatBuilder | ParentChildBuilder | None = None
         self._newest: SpanPanelSnapshot | None = None
         self._published: SpanPanelSnapshot | None = None
 
@@ -54,8 +70,7 @@ class PanelTracker:
 
     def link_up(self, epoch: int, at: Instant) -> None:
         """A new link: what was known of the panel is forgotten."""
-        self._builder = FlatBuilder(self.tree.root, self._schema)
-        self._newest = None
+        self._builder = self._newest = None
         self.tree.link_up(epoch, at)
 
     def receive(self, messages: Sequence[Message], at: Instant) -> None:
@@ -64,6 +79,8 @@ class PanelTracker:
         self.heard_at = at
         self.tree.receive(messages, at)
         dirty = self.tree.forest.dirty
+        if self._info_is_dirty(dirty):
+            self.tree.judge(at)
         if dirty:
             self.throttle.changed(at.monotonic, urgent=dirty.urgent)
 
@@ -74,17 +91,20 @@ class PanelTracker:
 
     def adopt(self, schema: HomieSchema, at: Instant) -> None:
         """The panel's REST schema has become known. Once in a panel's life, and awaited: worth a snapshot at once."""
-        self._schema = self._builder.schema = schema
-        self.tree.set_fallback(schema.over(FLAT))
+        self._schema = schema
+        if isinstance(self._builder, FlatBuilder):
+            self._builder.schema = schema
+        self.tree.set_fallback(schema.over(FALLBACK))
         self.tree.forest.touch(self.tree.root)
         self.throttle.changed(at.monotonic, urgent=True)
 
     # --- out ---
 
     @property
-    def panel_size(self) -> int | None:
-        """Of the newest snapshot; ``None`` while that does not tell, or there is none."""
-        return None if self._newest is None else self._newest.panel_size
+    def wants_schema(self) -> bool:
+        """Whether the REST schema could tell what the newest snapshot does not: the size of a flat panel."""
+        newest = self._newest
+        return newest is not None and newest.panel_size is None and self.version.model is DataModel.FLAT
 
     @property
     def deadline(self) -> float:
@@ -112,7 +132,10 @@ class PanelTracker:
         dirty = tree.forest.take_dirty()
         if newest is not None and not dirty:
             return newest
-        snapshot = self._builder.build(
+        builder = self._builder
+        if builder is None or dirty.devices or self._info_is_dirty(dirty):
+            builder = self._choose_builder()
+        snapshot = builder.build(
             tree.forest,
             dirty,
             pending=tree.pending,
@@ -125,6 +148,47 @@ class PanelTracker:
         self.built += 1
         self._newest = snapshot
         return snapshot
+
+    @property
+    def published_version(self) -> Version:
+        """The data model that the panel publishes now, whether it is known or not."""
+        return data_model(self.tree.forest, self.tree.root)
+
+    def _demand(self, forest: Forest) -> tuple[Obstacle, bool] | None:
+        """What a tree needs besides, before it can be read: its data model, and what its meaning depends on."""
+        version = data_model(forest, self.tree.root)
+        if version.model is DataModel.REFUSED:
+            return Obstacle(ConnectionReason.DATA_MODEL, f"version {version.text!r}"), False
+        if version.model is DataModel.AWAITED:
+            return Obstacle(ConnectionReason.PENDING_DEVICE, f"data-model-version of {self.tree.root}"), False
+        missing = awaited(forest, self.tree.root) if version.model is DataModel.PARENT_CHILD else ()
+        return (Obstacle(ConnectionReason.PENDING_DEVICE, ", ".join(missing)), True) if missing else None
+
+    def _info_is_dirty(self, dirty: Dirty) -> bool:
+        """Whether what tells the data model may have changed."""
+        return self.tree.forest.devices[self.tree.root].nodes.get("info") in dirty.nodes
+
+    def _choose_builder(self) -> FlatBuilder | ParentChildBuilder:
+        """The one for the panel's data model, which may have changed with its description: an upgrade in mid-life."""
+        self.version = data_model(self.tree.forest, self.tree.root)
+        if self.version.model is DataModel.PARENT_CHILD:
+            if not isinstance(self._builder, ParentChildBuilder):
+                self._builder = ParentChildBuilder(self.tree.root)
+            return self._builder
+        if not isinstance(self._builder, FlatBuilder):
+            self._builder = FlatBuilder(self.tree.root, self._schema)
+        return self._builder
+
+    def field_metadata(self) -> FrozenMap[str, FieldMetadata]:
+        """What the panel declares of each field, as of now.
+
+        Raises:
+            SpanPanelStaleDataError: the panel is not live.
+        """
+        if self.tree.obstacle is not None:
+            raise SpanPanelStaleDataError(*self.tree.obstacle)
+        version = data_model(self.tree.forest, self.tree.root)
+        return field_metadata(self.tree.forest, self.tree.root, version.model, self._schema)
 
     def publish(self, at: Instant) -> SpanPanelSnapshot | None:
         """The snapshot that is due now and was not published yet, if there is one.

@@ -159,6 +159,7 @@ def _footer(snapshot: SpanPanelSnapshot) -> RenderableType:
         f"main {snapshot.main_relay_state.lower()}",
         *([f"source {snapshot.dominant_power_source.lower()}"] if snapshot.dominant_power_source else []),
         *([f"missing: {', '.join(snapshot.pending_devices)}"] if snapshot.pending_devices else []),
+        *([f"away: {', '.join(snapshot.away_devices)}"] if snapshot.away_devices else []),
         "ctrl-C leaves",
     ]
     return Text(printable("  ".join(parts)), style="dim", no_wrap=True, overflow="ellipsis")

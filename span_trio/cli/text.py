@@ -33,4 +33,6 @@ def one_line(snapshot: SpanPanelSnapshot, when: dt.datetime | str) -> str:
         parts.append(f"most: {printable(top.name or top.circuit_id)} {top.instant_power_w:.0f} W")
     if snapshot.pending_devices:
         parts.append(f"missing: {', '.join(snapshot.pending_devices)}")
+    if snapshot.away_devices:
+        parts.append(f"away: {', '.join(snapshot.away_devices)}")
     return "  ".join(parts)

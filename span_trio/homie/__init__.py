@@ -4,7 +4,7 @@ In the order of the data: `topics` and `values` (grammar), `description`, `devic
 (all devices of one epoch), `lifecycle` and `accumulator` (is the tree live?).
 """
 
-from .accumulator import Accumulator
+from .accumulator import Accumulator, Demand
 from .description import (
     DescriptionError,
     DeviceDescription,
@@ -52,6 +52,7 @@ __all__ = [
     "ColorFormat",
     "ConnectionEdge",
     "Datatype",
+    "Demand",
     "DescriptionError",
     "Device",
     "DeviceDescription",

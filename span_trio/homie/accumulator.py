@@ -9,6 +9,9 @@ The rules of this room:
 * A device's replay is complete when its *own* barrier has passed. A device that is declared as a child is pending until
   then, and until it is described. Pending children are waited for with a deadline each; then the tree is live without
   them. The root is waited for without one.
+* What else a live tree needs is the caller's to say (`Demand`): homie does not know what the tree means.
+* A child that comes back after it was lost or disconnected has values of before, too: for ``settle`` its lifecycle says
+  so. It takes nobody else away.
 * A device that has overflowed is asked for again, by itself, with growing pauses: what was too much may be gone (I8).
 * Time is an argument: `Accumulator.deadline` says when `Accumulator.tick` wants to be called; nothing here reads a
   clock.
@@ -17,8 +20,8 @@ The rules of this room:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
 
 from ..enums import ConnectionReason
 from .edges import ConnectionEdge, Obstacle
@@ -28,7 +31,10 @@ from .messages import Instant, Message
 from .slots import Fallback, Limits
 from .subscriptions import Request, SubscriptionPlan
 
-__all__ = ["Accumulator"]
+__all__ = ["Accumulator", "Demand"]
+
+Demand: TypeAlias = Callable[[Forest], tuple[Obstacle, bool] | None]
+"""What a tree that is live otherwise still needs, and whether it is to be waited for with a limit."""
 
 _FIRST_PAUSE: Final = 2.0  # s, until a device that has overflowed is asked for again; then twice as long, until …
 _LONGEST_PAUSE: Final = 60.0
@@ -48,6 +54,7 @@ class Accumulator:
         settle: how long (s) unconfirmed values may stay unrepublished after ``ready``.
         first_patience: how long (s) the first live may wait for a pending child.
         patience: how long (s) a pending child may keep the tree from being live later on.
+        demand: what else it needs to be live; what has a limit is waited for for ``patience``.
         max_silence: how long (s) no value may be published until the tree counts as silent; where it is limited, it
             counts as silent until the first one. Survives links: what a broker has retained is no sign of life. After
             a silence, what was known before has to be confirmed, as after ``lost``.
@@ -64,6 +71,7 @@ class Accumulator:
         first_patience: float = 15.0,
         patience: float = 10.0,
         max_silence: float = float("inf"),
+        demand: Demand = lambda _: None,
     ) -> None:
         self.root: Final = root
         self.domain: Final = domain
@@ -72,6 +80,7 @@ class Accumulator:
         self.first_patience: Final = first_patience
         self.patience: Final = patience
         self.max_silence: Final = max_silence
+        self.demand: Final = demand
         self.fallback = fallback
         self.epoch: int = 0
         self.forest: Forest = self._new_forest()
@@ -99,6 +108,9 @@ class Accumulator:
         self._unconfirmed: set[str] = set()  # topics whose values are of before
         self._awaited: set[str] = set()  # while settling: those of them that show
         self._settled_at = 0.0
+        self._demanding = False  # the demand alone is in the way
+        self._demand_until = _NEVER
+        self._returning: dict[str, float] = {}  # child that has come back -> when its values are its own
         self._ask_again: dict[str, float] = {}  # device that has overflowed -> when
         self._pauses: dict[str, tuple[float, float]] = {}  # such a device -> how long it was last, and until when
 
@@ -127,6 +139,8 @@ class Accumulator:
                 self._confirm(message, now)
             if watching and not message.retain:
                 self._hear(message.topic, now)
+            if self._demanding:
+                self._judge(now)
 
     def overflow(self, topic: str, now: Instant) -> None:
         """A message on ``topic`` was too large to be taken: what it said is not known."""
@@ -139,6 +153,10 @@ class Accumulator:
         complete = self._plan.passed(self.forest) if passed else self._plan.failed()
         self._complete.update(complete)
         self._reshape(now)
+
+    def judge(self, now: Instant) -> None:
+        """Something that the demand looks at has changed."""
+        self._judge(now)
 
     def tick(self, now: Instant) -> None:
         """It is `deadline`, or later."""
@@ -169,6 +187,9 @@ class Accumulator:
         if self._lifecycle is Lifecycle.SETTLING:
             times.append(self._settled_at)
         times.extend(self._ask_again.values())
+        times.extend(self._returning.values())
+        if self._demanding and self._demand_until != _GIVEN_UP:
+            times.append(self._demand_until)
         if not self._silent and self.max_silence != _NEVER:
             times.append(self._heard_at + self.max_silence)
         return min(times, default=None)
@@ -236,6 +257,7 @@ class Accumulator:
             self.forest.touch(self.root)  # the snapshot names them
         self._pending = waiting
         self._remember_overflows(now)
+        self._welcome(now)
         self._weigh(now)
         self._judge(now)
 
@@ -279,6 +301,20 @@ class Accumulator:
                 root.lifecycle = _DOUBTED[root.lifecycle]
             self._reshape(now)
 
+    def _welcome(self, now: Instant) -> None:
+        """Children that have come back: their values of before have `settle` to be published again."""
+        returning: dict[str, float] = {}
+        for name in self._members[1:]:
+            child = self.forest.devices.get(name)
+            if child is not None and child.lifecycle is Lifecycle.SETTLING:
+                until = self._returning.get(name, now.monotonic + self.settle)
+                if until > now.monotonic:
+                    returning[name] = until
+                else:
+                    self.forest.confirm(child)
+                    self.forest.touch(name)
+        self._returning = returning
+
     def _weigh(self, now: Instant) -> None:
         """Which values are of before? The root's lifecycle says when to ask."""
         root = self.forest.devices[self.root]
@@ -320,12 +356,29 @@ class Accumulator:
 
     def _judge(self, now: Instant) -> None:
         obstacle = self._obstacle()
+        self._demanding = False
+        if obstacle is None:
+            obstacle = self._demanded(now)
         if (obstacle is None) != (self.obstacle is None):
             reason, detail = obstacle or Obstacle(ConnectionReason.LIVE)
             state = self.forest.devices[self.root].state_text
             self._edges.append(ConnectionEdge(obstacle is None, reason, detail, state, self.epoch, now))
             self._was_live = True
         self.obstacle = obstacle
+
+    def _demanded(self, now: Instant) -> Obstacle | None:
+        wanted = self.demand(self.forest)
+        self._demanding = wanted is not None
+        if wanted is None:
+            self._demand_until = _NEVER
+            return None
+        obstacle, limited = wanted
+        if limited and self._demand_until == _NEVER:
+            self._demand_until = now.monotonic + self.patience
+        if not limited or now.monotonic < self._demand_until:
+            return obstacle
+        self._demand_until = _GIVEN_UP
+        return None
 
     def _obstacle(self) -> Obstacle | None:
         if self._link is not None:

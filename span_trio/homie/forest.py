@@ -21,7 +21,7 @@ from .device import Device, Node
 from .lifecycle import TRANSITIONS, Event
 from .messages import Message
 from .slots import SLOTS, Dirty, Effect, Fallback, Ledger, Limits, PropertySlot, Slot
-from .topics import Topic, TopicError, TopicKind, parse_topic
+from .topics import Topic, TopicError, TopicKind, parse_topic, property_topic
 from .values import Value
 
 __all__ = ["Forest"]
@@ -208,6 +208,11 @@ class Forest:
         """A property's value, or ``None``."""
         found = self._node(device, node)
         return None if found is None else found.values.get(name)
+
+    def payload(self, device: str, node: str, name: str) -> bytes | None:
+        """A property as published, whether it shows or not."""
+        slot = self._slots.get(property_topic(self.domain, device, node, name))
+        return None if slot is None else slot.raw
 
     def target(self, device: str, node: str, name: str) -> Value | None:
         """A property's ``$target``, or ``None``. Optional in the convention; present and different means pending."""

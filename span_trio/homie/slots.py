@@ -244,6 +244,8 @@ class PropertySlot(Slot):
                 self.ledger.dropped["invalid payload"] += 1
         old = self.shown.get(self.name)
         if value == old and repr(value) == repr(old):  # 1, 1.0 and True are equal too, and within JSON
+            if self.declaration is not None:
+                self.ledger.touch(self.node, self.name, urgent=False)  # who shows the text as published wants to know
             return False
         if value is None:
             del self.shown[self.name]

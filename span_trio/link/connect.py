@@ -22,7 +22,7 @@ from ..errors import (
 from ..homie import Forest, Request
 from ..mqtt import Codec
 from ..options import PanelOptions
-from ..span import FLAT, find_panels
+from ..span import FALLBACK, find_panels
 from .dial import Dialer, dial
 from .session import Link, LinkEvent, LinkLost, ReplayEnd
 from .websocket import open_websocket
@@ -126,7 +126,7 @@ async def find_serial(link: Link, options: PanelOptions) -> str:
         SpanPanelValidationError: there are several, and which is meant was not said.
         SpanPanelInternalError: a bug in span_trio.
     """
-    forest = Forest(options.domain, fallback=FLAT, limits=options.limits)
+    forest = Forest(options.domain, fallback=FALLBACK, limits=options.limits)
     send, receive = trio.open_memory_channel[list[LinkEvent]](0)
     link.subscribe(Request((f"{options.domain}/5/+/$state", f"{options.domain}/5/+/$description")))
     end: ReplayEnd | LinkLost | None = None

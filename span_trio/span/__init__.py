@@ -1,12 +1,20 @@
 """What a SPAN panel's topics mean. Pure: no I/O, no clock.
 
-`flat` and `fields` (builder and tables for firmware to r202627), `schema` (what properties are where a description is
-bare), `convert` and `derive` (rules over values), `panels` (which devices are panels), `phases` (legs of the service).
+`model` (which data model a panel publishes, and what to wait for); `flat` and `fields` (builder and tables for firmware
+to r202627); `tree`, `parts`, `child_fields`, `islanding` and `adopt` (the same for r202633 on); `tables`, `convert` and
+`derive` (what both share); `schema` (what properties are where a description is bare), `panels` (which devices are
+panels), `phases`.
 """
 
+from typing import Final
+
+from ..homie import Fallback
+from .child_fields import CAPABILITIES
 from .derive import firmware_build
 from .fields import circuit_id
 from .flat import FlatBuilder
+from .metadata import FieldMetadata, FieldPresence, field_metadata
+from .model import DataModel, Version, awaited, data_model
 from .panels import find_panels
 from .phases import (
     PhaseDistribution,
@@ -17,15 +25,28 @@ from .phases import (
     validate_solar_tabs,
 )
 from .schema import FLAT, HomieSchema, NodeType
+from .tree import ParentChildBuilder
+
+FALLBACK: Final[Fallback] = {**FLAT, **CAPABILITIES}
+"""Declarations for bare descriptions of either schema."""
 
 __all__ = [
+    "FALLBACK",
     "FLAT",
+    "DataModel",
+    "FieldMetadata",
+    "FieldPresence",
     "FlatBuilder",
     "HomieSchema",
     "NodeType",
+    "ParentChildBuilder",
     "PhaseDistribution",
+    "Version",
     "are_tabs_opposite_phase",
+    "awaited",
     "circuit_id",
+    "data_model",
+    "field_metadata",
     "find_panels",
     "firmware_build",
     "get_phase_distribution",

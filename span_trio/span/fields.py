@@ -7,9 +7,7 @@ over by position (a test holds it).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
-
-import attrs
+from typing import Any, Final
 
 from ..enums import (
     DominantPowerSource,
@@ -26,6 +24,7 @@ from ..enums import (
 from ..homie import Device, Node, Value
 from .convert import flag, known, member, number, reference, text, whole
 from .derive import negated, tabs_of
+from .tables import Step, Table, fixed
 
 __all__ = [
     "BATTERY",
@@ -39,24 +38,9 @@ __all__ = [
     "PCS",
     "PV",
     "UPSTREAM",
-    "Step",
-    "Table",
     "circuit_id",
-    "dependents",
-    "row",
 ]
 
-
-@attrs.frozen
-class Step:
-    """How to make a field's value from a node, and the properties that it depends on."""
-
-    make: Callable[[Node], Any]
-    names: tuple[str, ...] = ()
-
-
-Table: TypeAlias = Mapping[str, Step]
-"""The fields of a class, in its order."""
 
 NOTHING: Final = Node("nothing", Device("nothing"))
 """Stands for a node that is not there: it has no values."""
@@ -87,11 +71,6 @@ def _changed(*names: str) -> Step:
         return int(max(times)) if times else None
 
     return Step(newest, names)
-
-
-def _fixed(value: Any) -> Step:
-    """What this schema does not tell."""
-    return Step(lambda _: value)
 
 
 def _cloud_up(value: Value | None) -> bool | None:
@@ -173,8 +152,8 @@ CIRCUIT: Final[Table] = {
     "is_sheddable": _value("sheddable", flag),
     "is_never_backup": _value("never-backup", flag),
     "always_on": _value("always-on", flag),
-    "device_type": _fixed("circuit"),
-    "relative_position": _fixed(None),
+    "device_type": fixed("circuit"),
+    "relative_position": fixed(None),
     "pcs_managed": _value("pcs-managed", flag),
     "pcs_priority": _value("pcs-priority", whole),
     "energy_accum_update_time_s": _changed("imported-energy", "exported-energy"),
@@ -183,8 +162,8 @@ CIRCUIT: Final[Table] = {
 BATTERY: Final[Table] = {
     "soc_percentage": _value("soc", number),
     "soe_kwh": _value("soe", number),
-    "power_w": _fixed(None),
-    "communication_state": _fixed(None),
+    "power_w": fixed(None),
+    "communication_state": fixed(None),
     "connected": _value("connected", flag),
     "nameplate_capacity_kwh": _value("nameplate-capacity", number),
     "vendor_name": _value("vendor-name", text),
@@ -201,7 +180,7 @@ PV: Final[Table] = {
     "nameplate_capacity_w": _value("nameplate-capacity", number),
     "feed_circuit_id": _value("feed", reference),
     "relative_position": _value("relative-position", member(RelativePosition)),
-    "connected": _fixed(None),
+    "connected": fixed(None),
     "device_id": Step(lambda node: node.device.id),
     "node_id": Step(lambda node: node.id),
 }
@@ -216,7 +195,7 @@ EVSE: Final[Table] = {
     "part_number": _value("part-number", text),
     "serial_number": _value("serial-number", text),
     "software_version": _value("software-version", text),
-    "connected": _fixed(None),
+    "connected": fixed(None),
     "charge_current_limit_a": _value("user-max-charge-current", whole),
     "charge_current_ceiling_a": _value("max-charge-current", whole),
     "charge_current_limit_target_a": _target("user-max-charge-current", whole),
@@ -227,24 +206,9 @@ PCS: Final[Table] = {
     "enabled": _value("enabled", flag),
     "active": _value("active", flag),
     "import_limit_a": _value("import-limit", number),
-    "binding_constraint": _fixed(None),
+    "binding_constraint": fixed(None),
     **_pcs_limit("feed", "feed"),
     **_pcs_limit("operator", "grid"),
     **_pcs_limit("off_grid", "off-grid"),
     **_pcs_limit("requested", "requested"),
 }
-
-
-def row(table: Table, node: Node | None) -> list[Any]:
-    """The values of a table's fields; for no node, what the fields are when there is no such node."""
-    node = NOTHING if node is None else node
-    return [step.make(node) for step in table.values()]
-
-
-def dependents(table: Table) -> Mapping[str, tuple[tuple[int, Callable[[Node], Any]], ...]]:
-    """For each property: the positions of the fields that depend on it, and how to make them."""
-    names = {name for step in table.values() for name in step.names}
-    return {
-        name: tuple((place, step.make) for place, step in enumerate(table.values()) if name in step.names)
-        for name in names
-    }

@@ -43,12 +43,10 @@ from .fields import (
     PCS,
     PV,
     UPSTREAM,
-    Table,
     circuit_id,
-    dependents,
-    row,
 )
 from .schema import HomieSchema, NodeType, size_of
+from .tables import Table, dependents, keep, keep_map, row
 
 __all__ = ["FlatBuilder", "circuit_id"]
 
@@ -60,7 +58,7 @@ _POSITION: Final = list(CIRCUIT).index("relative_position")
 _NO_NAMES: Final = frozenset[str]()
 _TYPED_LUGS: Final = {NodeType.LUGS_UPSTREAM: UPSTREAM, NodeType.LUGS_DOWNSTREAM: DOWNSTREAM}
 _LUG_TYPES: Final = (*_TYPED_LUGS, NodeType.LUGS)  # a type that tells the role comes before a direction that claims it
-_PARENT_CHILD_ONLY: Final = (None,) * 11 + ((), ())
+_PARENT_CHILD_ONLY: Final = (*(None,) * 11, (), (), FrozenMap[str, str]())
 
 
 @attrs.define
@@ -138,11 +136,11 @@ class FlatBuilder:
             return reshaped or any(kind in kinds for kind in wanted)
 
         if dirty(NodeType.CORE):
-            parts.core = row(CORE, self._first(NodeType.CORE))
+            parts.core = row(CORE, self._first(NodeType.CORE) or NOTHING)
         if dirty(NodeType.CORE, *_LUG_TYPES):
             parts.lugs = self._lugs()
         if dirty(NodeType.POWER_FLOWS):
-            parts.flows = row(FLOWS, self._first(NodeType.POWER_FLOWS))
+            parts.flows = row(FLOWS, self._first(NodeType.POWER_FLOWS) or NOTHING)
         if dirty(NodeType.BESS):
             bess = self._first(NodeType.BESS)
             parts.battery = _one(SpanBatterySnapshot, BATTERY, bess, parts.battery)
@@ -204,10 +202,10 @@ class FlatBuilder:
                         values[place] = make(node)
             values[_ROLE], values[_POSITION] = self._parts.roles.get(circuit, ("circuit", None))
             before = old.get(circuit)
-            new[circuit] = now = _keep(before, SpanCircuitSnapshot(*values))
+            new[circuit] = now = keep(before, SpanCircuitSnapshot(*values))
             moved = moved or before is None or before.tabs != now.tabs
         self._made = new
-        self._parts.circuits = _keep_map(self._parts.circuits, FrozenMap(new))
+        self._parts.circuits = keep_map(self._parts.circuits, FrozenMap(new))
         return moved
 
     def _map_tabs(self) -> None:
@@ -263,19 +261,9 @@ class FlatBuilder:
         return SpanPanelSnapshot(*values)
 
 
-def _keep(old: _T | None, new: _T) -> _T:
-    """The old object, if the new one is equal: what did not change stays the same object."""
-    return old if old is not None and old == new else new
-
-
-def _keep_map(old: FrozenMap[str, _T], new: FrozenMap[str, _T]) -> FrozenMap[str, _T]:
-    """Like `_keep`. The order counts too, which is the description's: what is made of several depends on it."""
-    return old if old == new and [*old] == [*new] else new
-
-
 def _one(cls: Callable[..., _T], table: Table, node: Node | None, old: _T | None) -> _T | None:
-    return None if node is None else _keep(old, cls(*row(table, node)))
+    return None if node is None else keep(old, cls(*row(table, node)))
 
 
 def _many(cls: Callable[..., _T], table: Table, nodes: Sequence[Node], old: FrozenMap[str, _T]) -> FrozenMap[str, _T]:
-    return _keep_map(old, FrozenMap({node.id: _keep(old.get(node.id), cls(*row(table, node))) for node in nodes}))
+    return keep_map(old, FrozenMap({node.id: keep(old.get(node.id), cls(*row(table, node))) for node in nodes}))

@@ -148,13 +148,16 @@ def test_a_value_that_is_equal_and_not_the_same_shows(datatype: str, before: str
     assert forest.take_dirty().nodes
 
 
-def test_another_spelling_of_the_same_value_is_no_change() -> None:
+def test_another_spelling_of_the_same_value_changes_the_payload_and_nothing_else() -> None:
     forest = house(("house/meter/power", "5"))
 
     absorb(forest, "house/meter/power", "5.0")
     absorb(forest, "house/meter/power", "50e-1")
 
-    assert not forest.dirty
+    assert forest.value("house", "meter", "power") == 5.0
+    assert forest.payload("house", "meter", "power") == b"50e-1"
+    assert [node.id for node in forest.dirty.nodes] == ["meter"]  # somebody may show it as published
+    assert not forest.dirty.urgent
 
 
 def test_a_target_shows_apart_from_its_value() -> None:

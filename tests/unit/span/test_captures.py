@@ -205,6 +205,7 @@ def compared(snapshot: SpanPanelSnapshot) -> dict[str, Any]:
         del plain[name]
     for name in ("mid", "lugs_at_service_entrance", "adopted_devices", "extension_properties", "pending_devices"):
         assert plain.pop(name) in (None, [])
+    assert plain.pop("away_devices") == {}
     for name in [name for name in plain if name.startswith("shed_")]:
         assert plain.pop(name) is None
     for circuit in plain["circuits"].values():

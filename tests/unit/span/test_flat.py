@@ -97,6 +97,7 @@ def test_every_field_of_the_snapshot_that_no_property_fills_is_the_builders_own(
         "unmapped_tabs": tuple(tab for tab in range(1, 33) if tab not in {30, 32}),
         "adopted_devices": (),
         "extension_properties": (),
+        "away_devices": {},
         "pending_devices": (),
         "seq": 1,
         "epoch": 1,
