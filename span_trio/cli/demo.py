@@ -18,7 +18,7 @@ from rich.console import Console
 
 from ..errors import SpanPanelValidationError
 from ..panel import open_span_panel
-from ..simulator import BUILT_IN, HouseSpec, find_house, open_simulated_panel
+from ..simulator import BUILDS, BUILT_IN, HouseSpec, check_build, find_house, open_simulated_panel
 from ..store import save_credentials
 from .live import show
 
@@ -80,7 +80,7 @@ _HOUSE_OPTIONS = (
         type=int,
         default=202627,
         show_default=True,
-        help="202603, 202609, 202615, 202621, 202627.",
+        help=f"{', '.join(map(str, BUILDS))}: flat to 202627, device trees from 202633 on.",
     ),
     click.option("--bare", is_flag=True, help="Describe as little as the public simulators do."),
 )
@@ -92,9 +92,9 @@ def _house_options(command: Any) -> Any:
     return command
 
 
-def _house(*, house: str, at: str | None, **others: Any) -> House:
+def _house(*, house: str, at: str | None, build: int, **others: Any) -> House:
     spec = find_house(house)
-    return House(spec=spec, at=moment(at, spec.time_zone), **others)
+    return House(spec=spec, at=moment(at, spec.time_zone), build=check_build(build), **others)
 
 
 def _listening() -> Any:

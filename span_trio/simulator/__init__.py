@@ -2,7 +2,8 @@
 
 `open_simulated_panel` runs one in memory; `listening` gives it ports (extra ``simulator``). The rooms:
 `house` and what it is made of (`spec`, `loads`, `weather`, `battery`, `charger` and more), `houses` (built in, or from
-a file), `flat` (how firmware publishes it), `broker` and what it is made of, `rest` and `listen`, `panel` (all of it).
+a file), `flat` and `parent_child` (how firmware publishes it; `firmware` knows which), `announcer` (how that gets on
+the wire), `broker` and what it is made of, `rest` and `listen`, `panel` (all of it).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import typing
 
 from .broker import Broker, BrokerFaults
+from .firmware import BUILDS, check_build
 from .house import House
 from .houses import BUILT_IN, built_in, built_in_text, load_house
 from .panel import SimulatedPanel, find_house, open_simulated_panel
@@ -20,6 +22,7 @@ if typing.TYPE_CHECKING:
     from .listen import listening as listening
 
 __all__ = [
+    "BUILDS",
     "BUILT_IN",
     "Broker",
     "BrokerFaults",
@@ -29,6 +32,7 @@ __all__ = [
     "SimulatedPanel",
     "built_in",
     "built_in_text",
+    "check_build",
     "find_house",
     "listening",
     "load_house",

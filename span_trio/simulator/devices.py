@@ -144,6 +144,7 @@ class BessSpec:
         shed_percent: off grid and below this, circuits of the priority SOC_THRESHOLD are shed.
         release_percent: above this, they come back.
         model: the SKU; the designation is ``product_name``.
+        remote_meter: it is Enphase's, with a Remote Meter: r202633 knows nothing of its grid switch.
     """
 
     nameplate_kwh: float
@@ -153,6 +154,7 @@ class BessSpec:
     soc_percent: float = 65.0
     reserve_percent: float = 20.0
     islandable: bool = True
+    remote_meter: bool = False
     shed_percent: float = 49.0
     release_percent: float = 51.0
     vendor_name: str = "Tesla"

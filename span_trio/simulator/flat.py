@@ -7,13 +7,12 @@ The rules of this room:
   ``exported-energy``, because the wire takes the panel's view.
 * What an older build does not have, or does wrong, is said in `FlatRelease` and done here; the house knows no builds.
 * One oddity is on purpose: all flat firmware publishes ``direction`` in lower case, against its own format.
-* A burst is cheap: meters are compared as numbers, everything else only when the house's revision has moved.
 """
 
 from __future__ import annotations
 
 import copy
-import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -24,18 +23,12 @@ from .flat_schema import DEVICE_TYPE, FlatRelease, NodeTypes, flat_release, node
 from .house import House
 from .meters import Readings
 from .pcs import LIMITS
+from .publishing import Burst, TreeChange, as_json, topics_of
 from .switchboard import NO_SUCH, Answer, CommandResult
 
 __all__ = ["FlatPublisher"]
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
-
-
-def _encode(value: str | bool | float) -> bytes:
-    """A payload; the empty string is one zero byte, since an empty payload would be none."""
-    if isinstance(value, bool):
-        return b"true" if value else b"false"
-    return str(value).encode() or b"\x00"
 
 
 class FlatPublisher:
@@ -49,6 +42,10 @@ class FlatPublisher:
     Attributes:
         release: what this build is like.
         device_id: the panel's Homie device.
+        prefix: of all topics.
+        devices: the ids of all devices: one.
+        topics: of the meters.
+        due: never: nothing changes by itself.
 
     Raises:
         SpanPanelValidationError: there is no such build.
@@ -58,14 +55,17 @@ class FlatPublisher:
         spec = house.spec
         self.release: Final[FlatRelease] = flat_release(build)
         self.device_id: Final = spec.device_id
+        self.prefix: Final = f"{spec.device_id}/"
+        self.devices: Final = (spec.device_id,)
         self._house: Final = house
+        self._bare: Final = bare
         self._types: Final[NodeTypes] = node_types(self.release, spec.spaces, spec.model_name)
-        self._nodes: Final = dict(self._list_nodes())
-        self._description: Final = json.dumps(self._describe(bare=bare), ensure_ascii=False, separators=(",", ":"))
-        self._meter_topics: Final = tuple(self._list_meters())
-        self._meters: list[float] = []
-        self._states: dict[str, bytes] = {}
-        self._revision = -1
+        self._nodes = dict(self._list_nodes())
+        self._version = int(house.now * 1000)
+        self._description = self._describe()
+        self.due: Final = math.inf
+        self.topics: Final = tuple(self._list_meters())
+        self._burst: Final = Burst(house, self)
 
     # --- description --------------------------------------------------------------------------------------------------
 
@@ -88,25 +88,40 @@ class FlatPublisher:
             yield "pcs", (NodeType.PCS, "PowerUp")
         yield "power-flows", (NodeType.POWER_FLOWS, "Power flows")
 
-    def _describe(self, *, bare: bool) -> Mapping[str, Any]:
-        if bare:
-            return {"nodes": {node: {"type": kind} for node, (kind, _) in self._nodes.items()}}
-        return {
-            "homie": "5.0",
-            "version": int(self._house.now * 1000),
-            "type": DEVICE_TYPE,
-            "name": "SPAN Panel eBus Adapter",
-            "nodes": {
-                node: {"name": name, "type": kind, "properties": self._types[kind]}
-                for node, (kind, name) in self._nodes.items()
-            },
-            "children": [],
-            "extensions": [],
-        }
+    def _describe(self) -> str:
+        if self._bare:
+            return as_json({"nodes": {node: {"type": kind} for node, (kind, _) in self._nodes.items()}})
+        return as_json(
+            {
+                "homie": "5.0",
+                "version": self._version,
+                "type": DEVICE_TYPE,
+                "name": "SPAN Panel eBus Adapter",
+                "nodes": {
+                    node: {"name": name, "type": kind, "properties": self._types[kind]}
+                    for node, (kind, name) in self._nodes.items()
+                },
+                "children": [],
+                "extensions": [],
+            }
+        )
 
     def description(self) -> str:
-        """The ``$description``; its version is the time at which this publisher was made, in ms."""
+        """The ``$description``; its version is the time at which the house was described, in ms."""
         return self._description
+
+    def descriptions(self) -> Mapping[str, str]:
+        """As `Publisher.descriptions`: one device."""
+        return {self.device_id: self._description}
+
+    def refresh(self, *, keep: Iterable[str] = ()) -> TreeChange:
+        """As `Publisher.refresh`: nodes may have other names; what else may change is no part of a description."""
+        self._nodes = dict(self._list_nodes())
+        if self.device_id in keep or self._describe() == self._description:
+            return TreeChange({}, ())
+        self._version = max(self._version + 1, int(self._house.now * 1000))
+        self._description = self._describe()
+        return TreeChange(self.descriptions(), ())
 
     def schema(self) -> dict[str, Any]:
         """The answer to ``GET /api/v2/homie/schema``; yours to keep."""
@@ -121,35 +136,15 @@ class FlatPublisher:
     # --- values -------------------------------------------------------------------------------------------------------
 
     def values(self) -> dict[str, bytes]:
-        """Everything that is to be retained: topic suffix -> payload. `changes` goes on from here."""
-        house = self._house
-        self._meters = self._read(house.read())
-        self._states = dict(self._list_states())
-        self._revision = house.revision
-        meters = {topic: _encode(value) for topic, value in zip(self._meter_topics, self._meters, strict=True)}
-        return {**dict(self._list_facts()), **self._states, **meters}
+        """As `Publisher.values`."""
+        return self._burst.values()
 
     def changes(self) -> dict[str, bytes]:
-        """What is different from what was returned last by this or `values`; at first, everything."""
-        house = self._house
-        if not self._meters:
-            return self.values()
-        meters, before = self._read(house.read()), self._meters
-        changed = {
-            topic: repr(value).encode()
-            for topic, value, old in zip(self._meter_topics, meters, before, strict=True)
-            if value != old
-        }
-        self._meters = meters
-        return changed if house.revision == self._revision else {**self._changed_states(), **changed}
-
-    def _changed_states(self) -> Mapping[str, bytes]:
-        self._revision = self._house.revision
-        before, self._states = self._states, dict(self._list_states())
-        return {topic: payload for topic, payload in self._states.items() if before.get(topic) != payload}
+        """As `Publisher.changes`."""
+        return self._burst.changes()
 
     def _list_meters(self) -> Iterator[str]:
-        """The topics of `_read`, in its order."""
+        """The topics of `read`, in its order."""
         spec, circuits = self._house.spec, self._house.circuits
         for name in ("active-power", "current", "exported-energy", "imported-energy"):
             yield from (f"{circuit.id}/{name}" for circuit in circuits)
@@ -162,8 +157,8 @@ class FlatPublisher:
         if spec.bess is not None:
             yield from ("bess/soc", "bess/soe")
 
-    def _read(self, now: Readings) -> list[float]:
-        """What the meters show, in the wire's frames."""
+    def read(self, now: Readings) -> list[float]:
+        """What the meters show, in the wire's frames, in the order of `topics`."""
         up, flows = now.upstream, now.flows
         meters = [
             *[0.0 - watts for watts in now.drawn_w],
@@ -183,11 +178,10 @@ class FlatPublisher:
 
     # --- what is seldom different -------------------------------------------------------------------------------------
 
-    def _list_states(self) -> Iterator[tuple[str, bytes]]:
-        return _topics(self._state_nodes())
-
-    def _list_facts(self) -> Iterator[tuple[str, bytes]]:
-        return _topics(self._fact_nodes())
+    def states(self) -> Iterator[tuple[str, bytes]]:
+        """Everything else: topics and payloads."""
+        yield from topics_of(self._fact_nodes())
+        yield from topics_of(self._state_nodes())
 
     def _state_nodes(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         house, release = self._house, self.release
@@ -245,7 +239,7 @@ class FlatPublisher:
 
     def _fact_nodes(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         spec = self._house.spec
-        ids = {circuit.spec.name: circuit.id for circuit in self._house.circuits}
+        ids = {circuit.name: spec.id_of(circuit) for circuit in spec.circuits}
         yield (
             "core",
             {
@@ -313,9 +307,10 @@ class FlatPublisher:
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
-    def command(self, node: str, name: str, payload: bytes) -> CommandResult:
-        """Somebody has published to ``<node>/<name>/set``. Whatever comes of it shows in the next `changes`."""
+    def command(self, topic: str, payload: bytes) -> CommandResult:
+        """As `Publisher.command`."""
         house = self._house
+        node, _, name = topic.partition("/")
         text = payload.decode(errors="replace")
         if node in house.by_id and name == "relay":
             return house.set_relay(node, text)
@@ -339,11 +334,3 @@ def _maker(device: Any) -> Mapping[str, str]:
         "serial-number": device.serial_number,
         "software-version": device.software_version,
     }
-
-
-def _topics(nodes: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[tuple[str, bytes]]:
-    """Topic suffixes and payloads; what is ``None`` is not published."""
-    for node, values in nodes:
-        for name, value in values.items():
-            if value is not None:
-                yield f"{node}/{name}", _encode(value)

@@ -21,7 +21,16 @@ from ..span import NodeType
 from ..span.derive import PANEL_SIZES
 from .pcs import LIMITS
 
-__all__ = ["DEVICE_TYPE", "RELEASES", "FlatRelease", "NodeTypes", "flat_release", "node_types", "schema_hash"]
+__all__ = [
+    "DEVICE_TYPE",
+    "RELEASES",
+    "FlatRelease",
+    "NodeTypes",
+    "declare",
+    "flat_release",
+    "node_types",
+    "schema_hash",
+]
 
 Declaration: TypeAlias = dict[str, Any]
 NodeTypes: TypeAlias = Mapping[str, Mapping[str, Declaration]]
@@ -69,6 +78,21 @@ class FlatRelease:
         """The version as the panel tells it."""
         return f"spanos2/r{self.build}/05"
 
+    @property
+    def goodbye(self) -> str:
+        """Whatever ends the service: ``lost``."""
+        return "lost"
+
+    @property
+    def fixes_sources(self) -> bool:
+        """No circuit is locked because of what is on it."""
+        return False
+
+    @property
+    def tells_hardware(self) -> bool:
+        """The REST API does not tell it."""
+        return False
+
 
 _R202621: Final = FlatRelease(build=202621, charge_limits=False)
 _R202615: Final = attrs.evolve(_R202621, build=202615, real_feedthrough=False, live_pcs=False)
@@ -104,7 +128,8 @@ def flat_release(build: int) -> FlatRelease:
 # --- declarations -----------------------------------------------------------------------------------------------------
 
 
-def _property(datatype: str, name: str, unit: str = "", form: str = "", *, settable: bool = False) -> Declaration:
+def declare(datatype: str, name: str, unit: str = "", form: str = "", *, settable: bool = False) -> Declaration:
+    """A property's declaration."""
     declared: Declaration = {"name": name, "datatype": datatype}
     if unit:
         declared["unit"] = unit
@@ -123,12 +148,12 @@ _STATES: Final = "AVAILABLE,PREPARING,CHARGING,UNAVAILABLE"
 _OCPP_STATES: Final = (
     "UNKNOWN,AVAILABLE,PREPARING,CHARGING,SUSPENDED_EV,SUSPENDED_EVSE,FINISHING,RESERVED,FAULTED,UNAVAILABLE"
 )
-_VENDOR: Final = {"vendor-name": _property("string", "Vendor name")}
+_VENDOR: Final = {"vendor-name": declare("string", "Vendor name")}
 _IDENTITY: Final = {
-    "serial-number": _property("string", "Serial number"),
-    "software-version": _property("string", "Software version"),
+    "serial-number": declare("string", "Serial number"),
+    "software-version": declare("string", "Software version"),
 }
-_PRODUCT: Final = {"product-name": _property("string", "Product name")}
+_PRODUCT: Final = {"product-name": declare("string", "Product name")}
 
 
 def node_types(release: FlatRelease, spaces: int, model: str) -> NodeTypes:
@@ -145,7 +170,7 @@ def node_types(release: FlatRelease, spaces: int, model: str) -> NodeTypes:
     }
 
 
-def schema_hash(types: NodeTypes) -> str:
+def schema_hash(types: Mapping[str, Any]) -> str:
     """The hash by which panels call their schema."""
     canonical = json.dumps(types, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
@@ -155,87 +180,87 @@ def _core(release: FlatRelease, model: str) -> Mapping[str, Declaration]:
     models = dict.fromkeys((*PANEL_SIZES, model))
     return {
         **_VENDOR,
-        **({"model": _property("enum", "Model", form=",".join(models))} if release.has_model else {}),
+        **({"model": declare("enum", "Model", form=",".join(models))} if release.has_model else {}),
         **_IDENTITY,
-        "hardware-version": _property("string", "Hardware version"),
-        "door": _property("enum", "Door state", form=_RELAY),
-        "grid-islandable": _property("boolean", "Capable of operating with power while disconnected from the grid"),
-        "dominant-power-source": _property(
+        "hardware-version": declare("string", "Hardware version"),
+        "door": declare("enum", "Door state", form=_RELAY),
+        "grid-islandable": declare("boolean", "Capable of operating with power while disconnected from the grid"),
+        "dominant-power-source": declare(
             "enum",
             "Current dominant power source, load-shedding trigger",
             form="GRID,BATTERY,PV,GENERATOR,NONE,UNKNOWN",
             settable=True,
         ),
-        "relay": _property("enum", "Main relay", form=_RELAY),
-        "l1-voltage": _property("float", "L1 voltage", "V"),
-        "l2-voltage": _property("float", "L2 voltage", "V"),
-        "breaker-rating": _property("integer", "Main breaker rating", "A"),
-        "ethernet": _property("boolean", "Is Ethernet network interface operational?"),
-        "wifi": _property("boolean", "Is Wi-Fi network interface operational?"),
-        "wifi-ssid": _property("string", "SSID to which Wi-Fi network interface is connected"),
-        "vendor-cloud": _property("enum", "Device connected to vendor cloud?", form="UNKNOWN,UNCONNECTED,CONNECTED"),
-        "postal-code": _property("string", "Postal (Zip) code"),
-        "time-zone": _property("string", "Time zone"),
+        "relay": declare("enum", "Main relay", form=_RELAY),
+        "l1-voltage": declare("float", "L1 voltage", "V"),
+        "l2-voltage": declare("float", "L2 voltage", "V"),
+        "breaker-rating": declare("integer", "Main breaker rating", "A"),
+        "ethernet": declare("boolean", "Is Ethernet network interface operational?"),
+        "wifi": declare("boolean", "Is Wi-Fi network interface operational?"),
+        "wifi-ssid": declare("string", "SSID to which Wi-Fi network interface is connected"),
+        "vendor-cloud": declare("enum", "Device connected to vendor cloud?", form="UNKNOWN,UNCONNECTED,CONNECTED"),
+        "postal-code": declare("string", "Postal (Zip) code"),
+        "time-zone": declare("string", "Time zone"),
     }
 
 
 _LUGS: Final[Mapping[str, Declaration]] = {
-    "direction": _property("enum", "Lugs feed direction: upstream or downstream", form="UPSTREAM,DOWNSTREAM"),
-    "feed": _property("string", "Device the lugs are connected to, if known"),
-    "l1-current": _property("float", "L1 current", "A"),
-    "l2-current": _property("float", "L2 current", "A"),
-    "active-power": _property("float", "Active power", "W"),
-    "imported-energy": _property("float", "Imported energy", "Wh"),
-    "exported-energy": _property("float", "Exported energy", "Wh"),
+    "direction": declare("enum", "Lugs feed direction: upstream or downstream", form="UPSTREAM,DOWNSTREAM"),
+    "feed": declare("string", "Device the lugs are connected to, if known"),
+    "l1-current": declare("float", "L1 current", "A"),
+    "l2-current": declare("float", "L2 current", "A"),
+    "active-power": declare("float", "Active power", "W"),
+    "imported-energy": declare("float", "Imported energy", "Wh"),
+    "exported-energy": declare("float", "Exported energy", "Wh"),
 }
 
 
 def _circuit(release: FlatRelease, spaces: int) -> Mapping[str, Declaration]:
     return {
-        "name": _property("string", "Circuit name"),
-        "relay": _property("enum", "Circuit relay state", form=_RELAY, settable=True),
-        "relay-requester": _property("enum", "Actor requesting the relay state", form=_REQUESTERS),
-        "breaker-rating": _property("integer", "Circuit breaker rating", "A"),
-        "current": _property("float", "Measured current", "A"),
-        "active-power": _property("float", "Measured active power", "kW" if release.declares_kw else "W"),
-        "imported-energy": _property("float", "Measured energy imported", "Wh"),
-        "exported-energy": _property("float", "Measured energy exported", "Wh"),
-        "space": _property("integer", "Circuit breaker space number within load center", form=f"1:{spaces}:1"),
-        "dipole": _property("boolean", "Does circuit land on a two-pole breaker?"),
-        "shed-priority": _property(
+        "name": declare("string", "Circuit name"),
+        "relay": declare("enum", "Circuit relay state", form=_RELAY, settable=True),
+        "relay-requester": declare("enum", "Actor requesting the relay state", form=_REQUESTERS),
+        "breaker-rating": declare("integer", "Circuit breaker rating", "A"),
+        "current": declare("float", "Measured current", "A"),
+        "active-power": declare("float", "Measured active power", "kW" if release.declares_kw else "W"),
+        "imported-energy": declare("float", "Measured energy imported", "Wh"),
+        "exported-energy": declare("float", "Measured energy exported", "Wh"),
+        "space": declare("integer", "Circuit breaker space number within load center", form=f"1:{spaces}:1"),
+        "dipole": declare("boolean", "Does circuit land on a two-pole breaker?"),
+        "shed-priority": declare(
             "enum",
             "Configured priority of circuit shedding when off-grid (dominant-power-source != GRID)",
             form="UNKNOWN,OFF_GRID,SOC_THRESHOLD,NEVER",
             settable=True,
         ),
-        "pcs-managed": _property("boolean", "Is circuit managed by PCS?"),
-        "pcs-priority": _property("integer", "Circuit PCS priority ranking"),
-        "sheddable": _property("boolean", "Is circuit configured to be sheddable?"),
-        "never-backup": _property("boolean", "Is circuit configured to be never-backup?"),
-        "always-on": _property("boolean", "Is circuit configured to be always on?"),
+        "pcs-managed": declare("boolean", "Is circuit managed by PCS?"),
+        "pcs-priority": declare("integer", "Circuit PCS priority ranking"),
+        "sheddable": declare("boolean", "Is circuit configured to be sheddable?"),
+        "never-backup": declare("boolean", "Is circuit configured to be never-backup?"),
+        "always-on": declare("boolean", "Is circuit configured to be always on?"),
     }
 
 
 def _landing(what: str) -> Mapping[str, Declaration]:
     return {
-        "relative-position": _property(
+        "relative-position": declare(
             "enum", f"Relative position of the commissioned {what} WRT the distribution enclosure", form=_POSITION
         ),
-        "feed": _property("enum", f"Circuit ID upon which the commissioned {what} is landed"),  # and no format
+        "feed": declare("enum", f"Circuit ID upon which the commissioned {what} is landed"),  # and no format
     }
 
 
 _BESS: Final[Mapping[str, Declaration]] = {
     **_VENDOR,
     **_PRODUCT,
-    "model": _property("string", "Model"),
+    "model": declare("string", "Model"),
     **_IDENTITY,
-    "nameplate-capacity": _property("float", "Nameplate capacity", "kWh"),
+    "nameplate-capacity": declare("float", "Nameplate capacity", "kWh"),
     **_landing("backup system"),
-    "soc": _property("float", "State of charge", "%"),
-    "soe": _property("float", "State of energy", "kWh"),
-    "connected": _property("boolean", "Connected to backup system?"),
-    "grid-state": _property("enum", "Grid connection state", form="UNKNOWN,ON_GRID,OFF_GRID"),
+    "soc": declare("float", "State of charge", "%"),
+    "soe": declare("float", "State of energy", "kWh"),
+    "connected": declare("boolean", "Connected to backup system?"),
+    "grid-state": declare("enum", "Grid connection state", form="UNKNOWN,ON_GRID,OFF_GRID"),
 }
 
 
@@ -244,27 +269,27 @@ def _pv(release: FlatRelease) -> Mapping[str, Declaration]:
         **_VENDOR,
         **_PRODUCT,
         **_IDENTITY,
-        "nameplate-capacity": _property("float", "Nameplate capacity", "kW" if release.declares_kw else "W"),
+        "nameplate-capacity": declare("float", "Nameplate capacity", "kW" if release.declares_kw else "W"),
         **_landing("PV system"),
     }
 
 
 def _evse(release: FlatRelease) -> Mapping[str, Declaration]:
     limits = {
-        "max-charge-current": _property("integer", "Commissioned maximum charge current", "A"),
-        "user-max-charge-current": _property("integer", "User-configured maximum charge current", "A", settable=True),
+        "max-charge-current": declare("integer", "Commissioned maximum charge current", "A"),
+        "user-max-charge-current": declare("integer", "User-configured maximum charge current", "A", settable=True),
     }
     return {
         **_VENDOR,
         **_PRODUCT,
-        "part-number": _property("string", "Part number"),
+        "part-number": declare("string", "Part number"),
         **_IDENTITY,
-        "feed": _property("enum", "Circuit ID upon which the commissioned EVSE is landed"),
-        "lock-state": _property(
+        "feed": declare("enum", "Circuit ID upon which the commissioned EVSE is landed"),
+        "lock-state": declare(
             "enum", "Lock state", form="UNKNOWN,LOCKED,UNLOCKED" if release.lock_unknown else "UNLOCKED,LOCKED"
         ),
-        "status": _property("enum", "Status", form=_OCPP_STATES if release.ocpp_states else _STATES),
-        "advertised-current": _property("float", "Current EVSE is advertising to the EV", "A"),
+        "status": declare("enum", "Status", form=_OCPP_STATES if release.ocpp_states else _STATES),
+        "advertised-current": declare("float", "Current EVSE is advertising to the EV", "A"),
         **(limits if release.charge_limits else {}),
     }
 
@@ -278,24 +303,24 @@ _LIMIT_TITLES: Final = dict(
     )
 )
 _PCS: Final[Mapping[str, Declaration]] = {
-    "enabled": _property("boolean", "PCS system enabled"),
-    "active": _property("boolean", "PCS system actively controlling one (or more) loads"),
-    "import-limit": _property("float", "The power import limit currently being managed to", "A"),
+    "enabled": declare("boolean", "PCS system enabled"),
+    "active": declare("boolean", "PCS system actively controlling one (or more) loads"),
+    "import-limit": declare("float", "The power import limit currently being managed to", "A"),
     **{
         name: declared
         for limit, title in _LIMIT_TITLES.items()
         for name, declared in {
-            f"{limit}-import-limit": _property("float", title, "A"),
-            f"{limit}-import-limit-enablement": _property(
+            f"{limit}-import-limit": declare("float", title, "A"),
+            f"{limit}-import-limit-enablement": declare(
                 "enum", f"Enablement status of the {limit}-import-limit", form=_ENABLEMENT
             ),
-            f"{limit}-import-limit-active": _property("boolean", f"Is {limit}-import-limit currently being enforced?"),
+            f"{limit}-import-limit-active": declare("boolean", f"Is {limit}-import-limit currently being enforced?"),
         }.items()
     },
 }
 _POWER_FLOWS: Final[Mapping[str, Declaration]] = {
-    "pv": _property("float", "PV power flow", "W"),
-    "battery": _property("float", "Battery/BESS power flow", "W"),
-    "grid": _property("float", "Grid power flow", "W"),
-    "site": _property("float", "Site power flow", "W"),
+    "pv": declare("float", "PV power flow", "W"),
+    "battery": declare("float", "Battery/BESS power flow", "W"),
+    "grid": declare("float", "Grid power flow", "W"),
+    "site": declare("float", "Site power flow", "W"),
 }

@@ -18,18 +18,20 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from ..enums import DominantPowerSource, DoorState, RelativePosition
-from .battery import RESOLUTION_W, Battery
-from .devices import MIN_CHARGE_A
+import attrs
+
+from ..enums import DominantPowerSource, DoorState, GridState, RelativePosition
+from .battery import Battery
+from .devices import MIN_CHARGE_A, PvSpec
 from .household import Household
 from .meters import Flows, Meters, Readings
 from .pcs import Pcs
-from .sources import Sources
+from .roof import Roof
+from .sources import SILENCE_S, Sources
 from .spec import HouseSpec
 from .switchboard import NO_SUCH, Answer, Circuit, CommandResult, Switchboard
-from .weather import Solar
 
 __all__ = ["House"]
 
@@ -45,6 +47,7 @@ class House:
         at: when it begins, Unix s.
 
     Attributes:
+        spec: what it is, inverters that were added later among it; `circuits` know of theirs what changed.
         now: how far it has got, Unix s.
         circuits: as they stand, in the order of the spec.
         chargers: as they stand, by node id.
@@ -57,7 +60,7 @@ class House:
     """
 
     def __init__(self, spec: HouseSpec, seed: int, at: float) -> None:
-        self.spec: Final = spec
+        self.spec: HouseSpec = spec
         self.now: float = at
         self.door: DoorState = DoorState.CLOSED
         self.door_moved: bool = False
@@ -73,11 +76,9 @@ class House:
 
         self._household: Final = Household(spec, dice)
         self.chargers: Final = self._household.chargers
-        self._solar: Final = _solar(spec, dice("clouds"))
+        self._roof: Final = Roof(spec, lambda: dice("clouds"))
         self._meters: Final = Meters(spec)
-        self._pv_at: Final = _feed(spec, None if spec.pv is None else spec.pv.feed)
         self._bess_at: Final = _feed(spec, None if spec.bess is None else spec.bess.feed)
-        self._pv_ahead: Final = spec.pv is not None and spec.pv.relative_position is RelativePosition.UPSTREAM
         self._bess_ahead: Final = spec.bess is not None and spec.bess.relative_position is RelativePosition.UPSTREAM
 
         self._tick = math.floor(at)
@@ -119,8 +120,7 @@ class House:
         t = self._tick
         if self._household.until <= t:
             self._household.run(t)
-        if self._solar is not None:
-            self._solar.step(t)
+        self._roof.step(t)
         if self.sources.deadline <= t:
             self.sources.tick(t)
             self._react()
@@ -171,9 +171,8 @@ class House:
 
     def _solve(self) -> None:
         """What everything draws in this second, and where it comes from."""
-        drawn = self._household.draw(self._tick)
-        sun = self._sun_w()
-        loads = sum(drawn)
+        drawn, made = self._household.draw(self._tick), self._sun()
+        sun, loads = sum(made, 0.0), sum(drawn)
         battery = self._follow_w if self.powered and self._bess_connected else 0.0
         while self.islanded and self.battery is not None:
             battery = sun - loads
@@ -185,13 +184,10 @@ class House:
             if not self._board.relieve(drawn[:-1]):
                 self._trip()
             self._connect()
-            drawn, sun, battery = self._household.draw(self._tick), self._sun_w(), 0.0
-            loads = sum(drawn)
+            drawn, made, battery = self._household.draw(self._tick), self._sun(), 0.0
+            sun, loads = sum(made, 0.0), sum(drawn)
         let_out = drawn.pop()
-        if self._pv_at is not None:
-            drawn[self._pv_at] = 0.0 - sun
-        elif not self._pv_ahead:
-            let_out -= sun
+        let_out -= self._roof.deliver(made, sun, drawn)
         if self._bess_at is not None:
             drawn[self._bess_at] = battery
         elif not self._bess_ahead:
@@ -202,10 +198,8 @@ class House:
         self._lack_w = loads - sun
         self._flows = Flows(0.0 - sun, battery, sun - battery - loads, loads)
 
-    def _sun_w(self) -> float:
-        if self._solar is None or not self.powered or not (self._pv_at is None or self.circuits[self._pv_at].closed):
-            return 0.0
-        return self._solar.watts // RESOLUTION_W * RESOLUTION_W
+    def _sun(self) -> list[float]:
+        return self._roof.make(lambda index: self.powered and (index is None or self.circuits[index].closed))
 
     def _trip(self) -> None:
         self._tripped = True
@@ -278,6 +272,18 @@ class House:
         self.sources.assert_dominant(DominantPowerSource(source), self.now)
         return self._done(CommandResult(Answer.UNCHANGED if same else Answer.DONE, source))
 
+    def assert_islanding(self, state: str) -> CommandResult:
+        """A user says whether this is an island (ON_GRID, OFF_GRID), which a battery that is not heard cannot."""
+        if self.battery is None:
+            return NO_SUCH
+        before = self.sources.asserted_islanding
+        if state not in {GridState.ON_GRID, GridState.OFF_GRID}:
+            return CommandResult(Answer.INVALID, before or "NONE")
+        if self.sources.connected:
+            return CommandResult(Answer.NOT_NOW, before or "NONE")
+        self.sources.assert_islanding(GridState(state))
+        return self._done(CommandResult(Answer.UNCHANGED if before == state else Answer.DONE, state))
+
     def set_charge_limit(self, node_id: str, amps: int) -> CommandResult:
         """A user limits a charger, A; what is out of its range is brought into it."""
         charger = self.chargers.get(node_id)
@@ -306,25 +312,58 @@ class House:
         self.sources.grid = True
         self._change()
 
-    def battery_link_lost(self) -> None:
-        """The panel no longer hears the battery; after five minutes it says so."""
+    def battery_link_lost(self, after: float = SILENCE_S) -> None:
+        """The panel no longer hears the battery; after five minutes (or 0 s, or any other time) it says so."""
         self.read()  # what it said last
-        self.sources.link_lost(self.now)
+        self.sources.link_lost(self.now, after)
+        if after <= 0:
+            self.sources.tick(self.now)
+            self._change()
 
     def battery_link_back(self) -> None:
         """The panel hears the battery again."""
-        self.sources.link_back()
+        self.sources.link_back(self.now)
         self._change()
+
+    # --- what an installer does ---
+
+    def recommission(self, circuit_id: str, **changes: Any) -> None:
+        """Change what a circuit was commissioned as.
+
+        Args:
+            circuit_id: of the circuit.
+            changes: of its spec: name, breaker_a, priority, always_on, never_backup, sheddable, pcs_managed,
+                pcs_priority.
+
+        Raises:
+            SpanPanelValidationError: there is no such circuit, or that cannot be meant.
+        """
+        self._board.recommission(circuit_id, **changes)
+        self._change()
+
+    def fix_sources(self, *, fixed: bool) -> None:
+        """Whether the circuits of inverters and battery are locked closed, as firmware r202639 does it."""
+        self._board.fix(self.spec.source_ids if fixed else frozenset())
+        self._change()
+
+    def add_inverter(self, pv: PvSpec) -> None:
+        """Another inverter is commissioned; what is on its circuit already stays there.
+
+        Raises:
+            SpanPanelValidationError: that cannot be meant in this house.
+        """
+        spec = self.spec
+        first = spec.pv is None
+        changes = {"pv": pv} if first else {"inverters": (*spec.inverters, pv)}
+        fixed = any(circuit.fixed for circuit in self.circuits)
+        self._account(self.now)
+        self.spec = attrs.evolve(spec, **changes)
+        index = self._roof.add(self.spec, pv)
+        if index is not None:
+            self._meters.add_producer(index)
+        self._revision += 1
+        self.fix_sources(fixed=fixed)
 
 
 def _feed(spec: HouseSpec, name: str | None) -> int | None:
     return next((index for index, circuit in enumerate(spec.circuits) if circuit.name == name), None)
-
-
-def _solar(spec: HouseSpec, dice: random.Random) -> Solar | None:
-    if spec.pv is None:
-        return None
-    index = _feed(spec, spec.pv.feed)
-    circuit = None if index is None else spec.circuits[index]
-    most = spec.pv.nameplate_w if circuit is None else circuit.most_w
-    return Solar(spec.pv.nameplate_w, most, spec.latitude, spec.longitude, dice)

@@ -97,12 +97,17 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
 _LISTS: Final[Mapping[str, tuple[str, type[Any], str]]] = {  # key -> field, class, and what names one of them
     "circuit": ("circuits", CircuitSpec, "name"),
     "evse": ("evse", EvseSpec, "serial_number"),
+    "inverter": ("inverters", PvSpec, "serial_number"),
 }
 
 
+_FIELDS: Final = frozenset(field for field, _, _ in _LISTS.values())
+
+
 def _house(document: Mapping[str, Any]) -> HouseSpec:
-    if "circuits" in document:
-        refuse("", "circuits", "there is no such key; did you mean circuit?")
+    for key, (field, _, _) in _LISTS.items():
+        if field != key and field in document:
+            refuse("", field, f"there is no such key; did you mean {key}?")
     values = dict(document)
     for key, cls in _TABLES.items():
         if key in values:
@@ -116,7 +121,7 @@ def _house(document: Mapping[str, Any]) -> HouseSpec:
         values[field] = tuple(
             _spec(cls, _part(key, number, table, naming), table) for number, table in enumerate(tables, 1)
         )
-    house = _spec(HouseSpec, "", values, also=("circuit", "evse"))
+    house = _spec(HouseSpec, "", values, also=tuple(_LISTS))
     if not is_time_zone(house.time_zone):
         refuse("", "time_zone", f"there is no time zone {house.time_zone!r} (one is 'America/Denver')")
     return house
@@ -144,7 +149,7 @@ def _spec(cls: type[_T], part: str, table: object, also: tuple[str, ...] = ()) -
     fields = {field.name: field for field in attrs.fields(cast("Any", cls))}
     for key in table:
         if key not in fields:
-            known = [*(name for name in fields if name != "circuits"), *also]
+            known = [*(name for name in fields if name not in _FIELDS), *also]
             near = difflib.get_close_matches(key, known, 1)
             refuse(part, key, f"there is no such key; did you mean {near[0]}?" if near else "there is no such key")
     for name, field in fields.items():

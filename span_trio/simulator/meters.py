@@ -141,6 +141,10 @@ class Meters:
         self.upstream: Final = Counter(net + exported, exported)
         self.downstream: Final = Counter(behind, 0.0)
 
+    def add_producer(self, index: int) -> None:
+        """From now on, this circuit may bring power in."""
+        self._producers.append(index)
+
     def account(self, seconds: float) -> None:
         """So much time has passed at the power of now."""
         drawn = self.drawn_w
@@ -215,8 +219,9 @@ def _daily_wh(spec: HouseSpec, circuit: CircuitSpec) -> tuple[float, float]:
     for evse in spec.evse:
         if evse.feed == circuit.name:
             return evse.daily_kwh * 1000, 0.0
-    if spec.pv is not None and spec.pv.feed == circuit.name:
-        return 0.0, spec.pv.nameplate_w * 4.1
+    for pv in spec.all_pv:
+        if pv.feed == circuit.name:
+            return 0.0, pv.nameplate_w * 4.1
     if spec.bess is not None and spec.bess.feed == circuit.name:
         return spec.bess.nameplate_kwh * 550, spec.bess.nameplate_kwh * 500
     return watts_of(spec, circuit) * LOADS[spec.load_of(circuit)].hours, 0.0

@@ -3,7 +3,8 @@
 The rules of this room:
 
 * A panel runs in the nursery of whoever opened it (`open_simulated_panel`), in memory; `listening` gives it ports.
-* It publishes as the firmware does: ``init``, description, values, ``ready``, then one burst a second of what changed.
+* It publishes as the firmware does: ``init``, description, values, ``ready`` of each device, then one burst a second of
+  what changed. Flat firmware has one device; from r202633 on, the panel is the root of a tree.
 * House time is trio's time, ``speed`` times as fast: under a virtual clock a day takes as long as its arithmetic.
 * What is wrong with the broker is in ``panel.broker.faults``; what a panel itself does wrong is a method here.
 """
@@ -16,7 +17,8 @@ import secrets
 import ssl
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Final
+from types import EllipsisType
+from typing import Any, Final
 
 import attrs
 import trio
@@ -26,15 +28,18 @@ from ..background import open_background
 from ..credentials import SpanCredentials
 from ..errors import SpanPanelConnectionError, SpanPanelValidationError
 from ..homie import DeviceState, Message
+from .announcer import DOMAIN, Announcer
 from .broker import Broker, Client
-from .flat import FlatPublisher
+from .devices import PvSpec
+from .firmware import check_build, publisher_of
 from .house import House
 from .houses import BUILT_IN, built_in, load_house
+from .parent_child import ParentChildPublisher
+from .publishing import Publisher
 from .spec import HouseSpec
 
 __all__ = ["SimulatedPanel", "find_house", "open_simulated_panel"]
 
-_DOMAIN: Final = "ebus"
 _BURST: Final = 1.0
 _SET: Final = "/set"
 
@@ -58,14 +63,13 @@ class SimulatedPanel:
     Attributes:
         house: the model; its commands and events may be used at any time.
         broker: the panel's broker, with its faults.
-        publisher: how the house is published.
+        http_up: whether the REST API answers; else it is 502.
         passphrase: what registers a client.
         credentials: what opens this panel by MQTT, without a CA.
     """
 
     def __init__(self, spec: HouseSpec, *, seed: int, at: float, speed: float, build: int, bare: bool) -> None:
         self.house: Final = House(spec, seed, at)
-        self.publisher: FlatPublisher = FlatPublisher(self.house, build, bare=bare)
         self.passphrase: Final = f"simulated-{secrets.token_hex(4)}"
         self.credentials: Final = SpanCredentials(
             serial_number=spec.device_id, broker_username=spec.device_id, broker_password=secrets.token_hex(8)
@@ -75,11 +79,23 @@ class SimulatedPanel:
         )
         self.names_late: float | None = None
         """Seconds after ``ready`` at which names come, from the next start on (lesson B, "named by UUID")."""
+        self.http_up: bool = True
         self._speed: Final = speed
         self._bare: Final = bare
         self._began: Final = (trio.current_time(), at)
         self._running = False
         self._nursery: trio.Nursery | None = None
+        self._announcer: Final = Announcer(self.broker, self._install(build))
+
+    def _install(self, build: int) -> Publisher:
+        publisher = publisher_of(self.house, build, bare=self._bare)
+        self.house.fix_sources(fixed=publisher.release.fixes_sources)
+        return publisher
+
+    @property
+    def publisher(self) -> Publisher:
+        """How the house is published."""
+        return self._announcer.publisher
 
     @property
     def serial_number(self) -> str:
@@ -96,15 +112,14 @@ class SimulatedPanel:
         """From r202615 on: commands, and trees of other devices. Before, anything (facts, REST section 7)."""
         if not self.publisher.release.limits_publishers:
             return True
-        ours = f"{_DOMAIN}/5/{self.serial_number}/"
-        return topic.startswith(f"{_DOMAIN}/5/") and (not topic.startswith(ours) or topic.endswith(_SET))
+        return topic.startswith(f"{DOMAIN}/5/") and (self._announcer.owner(topic) is None or topic.endswith(_SET))
 
     def _on_publish(self, _client: Client, message: Message) -> None:
-        prefix = f"{_DOMAIN}/5/{self.serial_number}/"
-        if self._running and message.topic.startswith(prefix) and message.topic.endswith(_SET):
-            node, _, name = message.topic[len(prefix) : -len(_SET)].partition("/")
+        owner = self._announcer.owner(message.topic)
+        if self._running and owner is not None and message.topic.endswith(_SET):
             self._catch_up()
-            self.publisher.command(node, name, message.payload)
+            topic = "/".join(owner).removeprefix(self.publisher.prefix).removesuffix(_SET)
+            self.publisher.command(topic, message.payload)
             self._publish_changes()
 
     # --- life ---
@@ -133,78 +148,102 @@ class SimulatedPanel:
         self.house.advance(at + (trio.current_time() - began) * self._speed)
 
     def _publish_changes(self) -> None:
-        for suffix, payload in self.publisher.changes().items():
-            self.publish(suffix, payload)
+        self._announcer.send(self.publisher.changes())
 
-    def publish(self, suffix: str, payload: bytes, *, retain: bool = True) -> None:
-        """Publish anything below the panel's device: a value, an attribute, rubbish."""
-        self.broker.publish(f"{_DOMAIN}/5/{self.serial_number}/{suffix}", payload, retain=retain)
+    def publish(self, suffix: str, payload: bytes, *, retain: bool = True, device: str | None = None) -> None:
+        """Publish anything below the panel's device, or another: a value, an attribute, rubbish."""
+        self._announcer.publish(device or self.serial_number, suffix, payload, retain=retain)
 
-    def set_state(self, text: str) -> None:
-        """Publish a ``$state``, whatever it says; the values go on. Poisoned before r202615 by others' wills."""
-        self.publish("$state", text.encode())
+    def set_state(self, text: str, *, device: str | None = None) -> None:
+        """Publish a ``$state``, of the panel or another device, whatever it says; the values go on.
 
-    def clear_values(self) -> None:
-        """Delete every retained value, as r202603 does when its service restarts."""
-        prefix = f"{_DOMAIN}/5/{self.serial_number}/"
-        for topic in [topic for topic in self.broker.retained if topic.startswith(prefix) and "/$" not in topic]:
-            self.broker.publish(topic, b"", retain=True)
+        Poisoned before r202615 by others' wills.
+        """
+        self._announcer.set_state(device or self.serial_number, text)
+
+    def clear_values(self, *, device: str | None = None) -> None:
+        """Delete every retained value, or those of one device, as r202603 does when its service restarts."""
+        self._announcer.clear_values(self.publisher.devices if device is None else [device])
 
     def start(self, *, init: bool = True) -> None:
-        """Announce the panel: ``init`` (or not), description, values, ``ready``."""
+        """Announce every device: ``init`` (or not), description, values, ``ready``; children first, the panel last.
+
+        Children that were away are back.
+        """
         self._catch_up()
-        if init:
-            self.set_state(DeviceState.INIT)
-        self.publish("$description", self.publisher.description().encode())
-        values = self.publisher.values()
-        late = {suffix for suffix in values if self.names_late is not None and suffix.endswith("/name")}
-        for suffix, payload in values.items():
-            if suffix not in late:
-                self.publish(suffix, payload)
-        self.set_state(DeviceState.READY)
+        for device in self._announcer.away & set(self.publisher.devices):
+            self._tree.set_away(device, away=False)
+        self.publisher.refresh()
+        late: dict[str, bytes] = {}
+        if self.names_late is not None:
+            values = self.publisher.values()
+            late = {topic: payload for topic, payload in values.items() if topic.endswith("/name")}
+        self._announcer.announce_all(init=init, without=late)
         self._running = True
         if late and self._nursery is not None:
-            self._nursery.start_soon(self._publish_late, {suffix: values[suffix] for suffix in late})
+            self._nursery.start_soon(self._publish_late, late)
 
     async def _publish_late(self, values: dict[str, bytes]) -> None:
         await trio.sleep(self.names_late or 0.0)
-        for suffix, payload in values.items():
-            self.publish(suffix, payload)
+        self._announcer.send(values)
 
-    def stop(self, goodbye: str | None = DeviceState.LOST) -> None:
-        """The panel's service ends. All flat firmware says ``lost``, or nothing when it dies."""
+    def stop(self, goodbye: str | EllipsisType | None = ...) -> None:
+        """The panel's service ends.
+
+        Args:
+            goodbye: its last ``$state``; ``...``: what its firmware says when it is shut down (flat: ``lost``; from
+                r202633 on: ``disconnected``); ``lost``, too, is what its will says when it dies; ``None``: none. Its
+                children stay as they were.
+        """
         self._running = False
         if goodbye is not None:
-            self.set_state(goodbye)
+            self.set_state(self.publisher.release.goodbye if isinstance(goodbye, EllipsisType) else goodbye)
 
     async def restart(
-        self, *, away: float = 3.0, goodbye: str | None = DeviceState.LOST, init: bool = True, build: int | None = None
+        self,
+        *,
+        away: float = 3.0,
+        goodbye: str | EllipsisType | None = ...,
+        init: bool = True,
+        build: int | None = None,
     ) -> None:
         """The panel's service ends and begins again; its broker stays. Returns when it is ``ready``.
 
         Args:
             away: how long, s.
-            goodbye: the last ``$state``; ``None``: none.
+            goodbye: the last ``$state``; see `stop`.
             init: whether it says ``init`` first.
             build: of other firmware from now on.
+
+        Raises:
+            SpanPanelValidationError: there is no such build.
         """
+        self._check(build)
         self.stop(goodbye)
         await trio.sleep(away)
         if not self.publisher.release.keeps_retained:
             self.clear_values()
-        if build is not None:
-            self.publisher = FlatPublisher(self.house, build, bare=self._bare)
+        self._update(build)
         self.start(init=init)
 
-    async def reboot(self, *, away: float = 10.0, forget: bool = False, build: int | None = None) -> None:
+    async def reboot(
+        self, *, away: float = 10.0, forget: bool = False, build: int | None = None, http_late: float = 0.0
+    ) -> None:
         """The whole panel goes down, broker included, and comes back. Returns when it is ``ready``.
+
+        An upgrade from flat firmware to device trees leaves the flat topics behind, unless the broker forgets.
 
         Args:
             away: s, during which connections are refused.
             forget: whether the broker comes back without what it had retained.
             build: of other firmware from now on.
+            http_late: how long the REST API goes on to answer 502, s (lesson C: four minutes).
+
+        Raises:
+            SpanPanelValidationError: there is no such build.
         """
-        self._running = False
+        self._check(build)
+        self._running = self.http_up = False
         before = self.broker.faults
         self.broker.faults = attrs.evolve(before, hang_up=True)
         self.broker.reset()
@@ -213,10 +252,107 @@ class SimulatedPanel:
             self.broker.clear_retained()
         elif not self.publisher.release.keeps_retained:
             self.clear_values()
-        if build is not None:
-            self.publisher = FlatPublisher(self.house, build, bare=self._bare)
+        self._update(build)
         self.broker.faults = before
         self.start()
+        if http_late and self._nursery is not None:
+            self._nursery.start_soon(self._serve_http, http_late)
+        else:
+            self.http_up = True
+
+    async def _serve_http(self, after: float) -> None:
+        await trio.sleep(after)
+        self.http_up = True
+
+    def _check(self, build: int | None) -> None:
+        if build is not None:
+            check_build(build)
+
+    def _update(self, build: int | None) -> None:
+        if build is not None:
+            self._catch_up()
+            self._announcer.publisher = self._install(build)
+
+    # --- what an installer does ---
+
+    def recommission(self, circuit_id: str, *, redescribe: bool = True, **changes: Any) -> None:
+        """A circuit is commissioned anew: from r202633 on it says ``init`` and ``ready``, and the panel stays as it is.
+
+        Args:
+            circuit_id: of the circuit.
+            redescribe: whether it describes itself anew; firmware may fail to, until it restarts (facts, section 4).
+            changes: see `House.recommission`.
+
+        Raises:
+            SpanPanelValidationError: there is no such circuit, or that cannot be meant.
+        """
+        self._catch_up()
+        self.house.recommission(circuit_id, **changes)
+        self._renew(keep=() if redescribe else (circuit_id,))
+
+    def add_inverter(self, pv: PvSpec) -> None:
+        """Another inverter is commissioned; r202639 then gives each another id, and earlier firmware tells nothing.
+
+        Raises:
+            SpanPanelValidationError: that cannot be meant in this house.
+        """
+        self._catch_up()
+        self.house.add_inverter(pv)
+        self._renew()
+
+    def remove_child(self, device_id: str) -> None:
+        """A child is decommissioned, and its children: described no more, and all that was retained of it deleted.
+
+        Raises:
+            SpanPanelValidationError: there is no such child, or the firmware is flat.
+        """
+        self._catch_up()
+        self._tree.withdraw(device_id)
+        self._renew()
+
+    def add_child(self, device_id: str) -> None:
+        """A child that was removed is commissioned again, by the id that it had.
+
+        Raises:
+            SpanPanelValidationError: it was not removed, or the firmware is flat.
+        """
+        self._catch_up()
+        self._tree.commission(device_id)
+        self._renew()
+
+    def _renew(self, keep: tuple[str, ...] = ()) -> None:
+        self._announcer.change(self.publisher.refresh(keep=keep))
+
+    @property
+    def _tree(self) -> ParentChildPublisher:
+        if not isinstance(self.publisher, ParentChildPublisher):
+            raise SpanPanelValidationError(f"{self.publisher.release.firmware} has no children")
+        return self.publisher
+
+    # --- children that are away ---
+
+    def lose_child(self, device_id: str, state: str = DeviceState.LOST) -> None:
+        """A child is away (``lost``, ``disconnected``, ``init``): what it said last stays.
+
+        In ``init`` it still obeys, and the panel hears it: its connection record stays OK.
+
+        Raises:
+            SpanPanelValidationError: there is no such child, or the firmware is flat.
+        """
+        self._catch_up()
+        self._tree.set_away(device_id, away=state != DeviceState.INIT)
+        self._announcer.leave(device_id, state)
+        self._publish_changes()
+
+    def restore_child(self, device_id: str) -> None:
+        """A child is back: ``init``, its description, its values, ``ready``.
+
+        Raises:
+            SpanPanelValidationError: there is no such child, or the firmware is flat.
+        """
+        self._catch_up()
+        self._tree.set_away(device_id, away=False)
+        self._announcer.come_back(device_id)
 
     # --- connections ---
 
@@ -251,7 +387,7 @@ async def open_simulated_panel(
         seed: equal seeds, equal days.
         at: when the house begins to live; ``None``: now.
         speed: how fast its time goes.
-        build: of the firmware: 202603, 202609, 202615, 202621 or 202627.
+        build: of the firmware: 202603, 202609, 202615, 202621 or 202627 (flat), 202633 or 202639 (device trees).
         bare: describe as little as the public simulators.
 
     Raises:

@@ -1,6 +1,7 @@
 """The REST endpoints of a simulated panel that need no token: status, CA, schema, registration (facts, REST section 2).
 
-What is asked of a panel that is starting is answered with 502, as the web server in front of it does.
+What is asked of a panel that is starting is answered with 502, as the web server in front of it does; after a reboot
+that may last for minutes (`SimulatedPanel.reboot`).
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def rest_app(panel: SimulatedPanel, state: RestState) -> Starlette:
         }
         if panel.publisher.release.build >= 202609:
             answer["proximityProven"] = state.proximity_proven
+        if panel.publisher.release.tells_hardware:
+            answer["hardwareVersion"] = panel.house.spec.hardware_version
         return JSONResponse(answer)
 
     async def certificate(_: Request) -> Response:
@@ -109,15 +112,15 @@ def rest_app(panel: SimulatedPanel, state: RestState) -> Starlette:
     }
     return Starlette(
         routes=[
-            Route(_PREFIX + path, _while_started(endpoint, state), methods=[method])
+            Route(_PREFIX + path, _while_started(endpoint, panel, state), methods=[method])
             for (method, path), endpoint in endpoints.items()
         ]
     )
 
 
-def _while_started(endpoint: _Endpoint, state: RestState) -> _Endpoint:
+def _while_started(endpoint: _Endpoint, panel: SimulatedPanel, state: RestState) -> _Endpoint:
     async def guarded(request: Request) -> Response:
-        if state.starting:
+        if state.starting or not panel.http_up:
             return PlainTextResponse("Bad Gateway", status_code=502)
         return await endpoint(request)
 

@@ -128,6 +128,7 @@ class HouseSpec:
         model: as the panel names it; by the number of spaces if nothing is said.
         years: for how long the counters have been running.
         feedthrough: what hangs on the downstream lugs; none: the panel has no such lugs.
+        inverters: further ones, besides ``pv``; of these, firmware before r202639 tells nothing.
     """
 
     serial_number: str
@@ -150,6 +151,7 @@ class HouseSpec:
     evse: tuple[EvseSpec, ...] = ()
     pcs: PcsSpec | None = None
     feedthrough: FeedthroughSpec | None = None
+    inverters: tuple[PvSpec, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         need_text("", self)
@@ -195,6 +197,8 @@ class HouseSpec:
     def _check_feeds(self) -> None:
         fed: dict[str, str] = {}
         circuits = {circuit.name: circuit for circuit in self.circuits}
+        if self.inverters and self.pv is None:
+            refuse("", "inverters", "are further ones: the first is pv")
         for part, feed in self._feeds():
             if feed not in circuits:
                 refuse(part, "feed", f"there is no circuit {feed!r}")
@@ -204,15 +208,20 @@ class HouseSpec:
                 if getattr(circuits[feed], key) not in {None, LoadKind.NONE}:
                     refuse(circuits[feed].part, key, f"it feeds {part}, and nothing else")
             fed[feed] = part
-        for part, device in (("pv", self.pv), ("bess", self.bess)):
-            behind = device is not None and device.relative_position is RelativePosition.DOWNSTREAM
-            if behind and device is not None and device.feed is None and self.feedthrough is None:
+        for part, device in self._sources():
+            behind = device.relative_position is RelativePosition.DOWNSTREAM
+            if behind and device.feed is None and self.feedthrough is None:
                 refuse(part, "position", "there is nothing behind the downstream lugs: [feedthrough] is missing")
 
     def _feeds(self) -> Iterator[tuple[str, str]]:
-        for part, device in (("pv", self.pv), ("bess", self.bess), *((evse.part, evse) for evse in self.evse)):
-            if device is not None and device.feed is not None:
+        for part, device in (*self._sources(), *((evse.part, evse) for evse in self.evse)):
+            if device.feed is not None:
                 yield part, device.feed
+
+    def _sources(self) -> Iterator[tuple[str, PvSpec | BessSpec]]:
+        yield from (("pv" if pv is self.pv else f"inverter {pv.serial_number!r}", pv) for pv in self.all_pv)
+        if self.bess is not None:
+            yield "bess", self.bess
 
     def _check_chargers(self) -> None:
         nodes = {*NODE_IDS, *(self.id_of(circuit) for circuit in self.circuits)}
@@ -223,6 +232,17 @@ class HouseSpec:
             nodes.add(evse.node_id)
             if evse.max_current_a > ratings[evse.feed]:
                 refuse(evse.part, "max_current_a", f"is more than the breaker's {ratings[evse.feed]} A")
+
+    @property
+    def all_pv(self) -> tuple[PvSpec, ...]:
+        """All inverters, ``pv`` first."""
+        return () if self.pv is None else (self.pv, *self.inverters)
+
+    @property
+    def source_ids(self) -> frozenset[str]:
+        """The circuits on which inverters and battery are landed, by id."""
+        feeds = {device.feed for _, device in self._sources()}
+        return frozenset(self.id_of(circuit) for circuit in self.circuits if circuit.name in feeds)
 
     @property
     def device_id(self) -> str:

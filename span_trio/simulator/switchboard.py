@@ -2,7 +2,8 @@
 
 The rules of this room:
 
-* A relay obeys its locks first: *always-on* is never opened by anybody, *never-backup* keeps its priority.
+* A relay obeys its locks first: *always-on* is never opened by anybody, *never-backup* keeps its priority. From r202639
+  on, circuits with an inverter or a battery on them are *fixed*, which is both.
 * Off grid, circuits are shed by priority, and come back when the reason is gone; what somebody has closed or opened by
   hand meanwhile stays as it was left. The battery's own circuit is never shed.
 * A command says what became of it (`CommandResult`); on the wire a refusal is silence.
@@ -12,11 +13,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
 
 import attrs
 
 from ..enums import RelayRequester, RelayState, ShedPriority
+from ..errors import SpanPanelValidationError
 from .spec import CircuitSpec, HouseSpec
 
 __all__ = ["Answer", "Circuit", "CommandResult", "Switchboard"]
@@ -31,6 +34,7 @@ class Answer(enum.Enum):
     LOCKED = "refused: locked"
     NO_SUCH = "refused: there is no such thing"
     INVALID = "refused: not a value of it"
+    NOT_NOW = "refused: not as things are"
     NO_EFFECT = "accepted, without effect"
 
 
@@ -53,6 +57,10 @@ class CommandResult:
 
 
 NO_SUCH: Final = CommandResult(Answer.NO_SUCH)
+COMMISSIONED: Final = frozenset(
+    {"name", "breaker_a", "priority", "always_on", "never_backup", "sheddable", "pcs_managed", "pcs_priority"}
+)
+"""What an installer can change later, by the names of `CircuitSpec`."""
 
 
 @attrs.define(eq=False)
@@ -70,6 +78,8 @@ class Circuit:
     """Why it was shed, if it was; also after somebody closed it by hand."""
     overload: bool = False
     """It was too much for the battery, and stays off until the grid is back."""
+    fixed: bool = False
+    """See the rules of the room."""
 
     @property
     def closed(self) -> bool:
@@ -77,11 +87,16 @@ class Circuit:
         return self.relay is RelayState.CLOSED
 
     @property
+    def locked(self) -> bool:
+        """Nobody opens its relay."""
+        return self.spec.always_on or self.fixed
+
+    @property
     def sheddable(self) -> bool:
         """As commissioned; else whether its priority says so and its relay can be opened."""
         if self.spec.sheddable is not None:
             return self.spec.sheddable
-        return self.priority is not ShedPriority.NEVER and not self.spec.always_on
+        return self.priority is not ShedPriority.NEVER and not self.locked
 
 
 class Switchboard:
@@ -124,7 +139,7 @@ class Switchboard:
             return NO_SUCH
         if state not in {RelayState.OPEN, RelayState.CLOSED}:
             return CommandResult(Answer.INVALID, circuit.relay)
-        if circuit.spec.always_on:
+        if circuit.locked:
             return CommandResult(Answer.LOCKED, circuit.relay)
         same = circuit.relay == state
         self._move(circuit, RelayState(state), RelayRequester.USER)
@@ -137,13 +152,47 @@ class Switchboard:
             return NO_SUCH
         if priority not in {ShedPriority.OFF_GRID, ShedPriority.SOC_THRESHOLD, ShedPriority.NEVER}:
             return CommandResult(Answer.INVALID, circuit.priority)
-        if circuit.spec.never_backup:
+        if circuit.spec.never_backup or circuit.fixed:
             return CommandResult(Answer.LOCKED, circuit.priority)
         if circuit.priority == priority:
             return CommandResult(Answer.UNCHANGED, priority)
         circuit.priority = ShedPriority(priority)
         self.revision += 1
         return CommandResult(Answer.DONE, priority)
+
+    # --- by an installer ---
+
+    def recommission(self, circuit_id: str, **changes: Any) -> None:
+        """Change what a circuit was commissioned as: its label, its rating, its locks, its priorities.
+
+        Raises:
+            SpanPanelValidationError: there is no such circuit, or that cannot be meant.
+        """
+        circuit = self.by_id.get(circuit_id)
+        if circuit is None:
+            raise SpanPanelValidationError(f"there is no circuit {circuit_id!r}")
+        if changes.keys() - COMMISSIONED:
+            wrong = ", ".join(sorted(changes.keys() - COMMISSIONED))
+            raise SpanPanelValidationError(f"{circuit.spec.part}: {wrong} cannot be changed")
+        circuit.spec = attrs.evolve(circuit.spec, **changes)
+        circuit.priority = changes.get("priority", circuit.priority)
+        self._lock(circuit)
+        self.revision += 1
+
+    def fix(self, circuit_ids: AbstractSet[str]) -> None:
+        """Fix these circuits, and no others."""
+        for circuit in self.circuits:
+            if circuit.fixed is not (circuit.id in circuit_ids):
+                circuit.fixed = not circuit.fixed
+                self._lock(circuit)
+                self.revision += 1
+
+    def _lock(self, circuit: Circuit) -> None:
+        """Bring a relay to where its locks want it."""
+        if circuit.locked:
+            self._move(circuit, RelayState.CLOSED, RelayRequester.ALWAYS_ON)
+        elif circuit.requester is RelayRequester.ALWAYS_ON:
+            self._move(circuit, RelayState.CLOSED, RelayRequester.NONE)
 
     # --- by the state of the grid ---
 
@@ -175,7 +224,7 @@ class Switchboard:
         loads = [
             (watts, circuit)
             for watts, circuit in zip(drawn_w, self.circuits, strict=True)
-            if watts > 0 and circuit.closed and not circuit.spec.always_on
+            if watts > 0 and circuit.closed and not circuit.locked
         ]
         if not loads:
             return False
@@ -201,14 +250,16 @@ class Switchboard:
 
     def managed(self, wanted: Callable[[Circuit], bool]) -> list[Circuit]:
         """The circuits that the power control system may open and that are ``wanted``, first to be opened first."""
-        may = (circuit for circuit in self.circuits if circuit.spec.pcs_managed and not circuit.carries)
+        may = (
+            circuit for circuit in self.circuits if circuit.spec.pcs_managed and not (circuit.carries or circuit.fixed)
+        )
         found = [circuit for circuit in may if wanted(circuit)]
         return sorted(found, key=lambda circuit: -circuit.spec.pcs_priority)
 
 
 def _reason(circuit: Circuit, *, low: bool) -> RelayRequester | None:
     """Why a circuit is to be shed off grid, if it is."""
-    if circuit.spec.always_on or circuit.carries:
+    if circuit.locked or circuit.carries:
         return None
     if circuit.spec.never_backup:
         return RelayRequester.NEVER_BACKUP

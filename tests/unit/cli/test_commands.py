@@ -129,6 +129,7 @@ EXIT_CODES = {
     errors.SpanPanelAPIError("x", endpoint="GET /", status=404): 1,
     errors.SpanPanelServerError("x"): 1,
     errors.SpanPanelStaleDataError(ConnectionReason.LINK_LOST, "x"): 1,
+    errors.SpanPanelDataModelError("x", "2.0"): 1,
     errors.SpanPanelClosedError(): 1,
     errors.SpanPanelInternalError("x"): 1,
 }

@@ -80,7 +80,7 @@ def test_the_demo_prints_lines_where_there_is_no_terminal() -> None:
         (["--house", "9"], "no house '9'"),
         (["--at", "noon"], "'noon' is no time"),
         (["--at", "2026-13-01T00:00"], "is no time"),
-        (["--firmware", "202639"], "no flat build 202639"),
+        (["--firmware", "202640"], "no firmware 202640"),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(arguments: list[str], sentence: str) -> None:

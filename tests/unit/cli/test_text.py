@@ -37,6 +37,7 @@ SOLAR = SpanCircuitSnapshot("c2", instant_power_w=-3000.4, relay_state=RelayStat
         ),
         (panel(power_flow_pv=0.0, battery=SpanBatterySnapshot()), "t  pv 0 W  0 of 0 circuits closed"),
         (panel(pending_devices=("bess-1", "pv-1")), "t  0 of 0 circuits closed  missing: bess-1, pv-1"),
+        (panel(away_devices=FrozenMap({"bess-1": "lost"})), "t  0 of 0 circuits closed  away: bess-1"),
     ],
 )
 def test_one_line(snapshot: SpanPanelSnapshot, line: str) -> None:

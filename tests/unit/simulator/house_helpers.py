@@ -238,12 +238,15 @@ def house_specs(draw: st.DrawFn) -> HouseSpec:
             return {"feed": feeds.pop()}
         return {"position": draw(st.sampled_from(outside))}
 
+    pv = PvSpec(nameplate_w=draw(st.sampled_from([800.0, 7000.0])), **landed()) if draw(st.booleans()) else None
+    more = [] if pv is None else [PvSpec(nameplate_w=2000.0, **landed()) for _ in range(draw(st.integers(0, 2)))]
     return HouseSpec(
         serial_number="NT-3-Drawn",
         spaces=size,
         main_breaker_a=100,
         circuits=tuple(circuits),
-        pv=PvSpec(nameplate_w=draw(st.sampled_from([800.0, 7000.0])), **landed()) if draw(st.booleans()) else None,
+        pv=pv,
+        inverters=tuple(more),
         bess=BessSpec(
             nameplate_kwh=draw(st.sampled_from([0.05, 10.0])),
             power_w=draw(st.sampled_from([700.0, 5000.0])),

@@ -500,8 +500,7 @@ def test_commands_act_on_the_house_and_show_in_the_next_burst() -> None:
     lights, pump, fridge = (circuit_id(house, name) for name in ("Lights", "Pump", "Fridge"))
 
     def command(topic: str, payload: bytes) -> tuple[Answer, str]:
-        node, name = topic.split("/")
-        result = publisher.command(node, name, payload)
+        result = publisher.command(topic, payload)
         return result.answer, result.value
 
     assert command(f"{lights}/relay", b"OPEN") == (Answer.DONE, "OPEN")
@@ -607,7 +606,7 @@ def test_what_each_build_brought() -> None:
 
 def test_r202603_takes_a_power_source_and_does_nothing() -> None:
     house = House(small_house(), 1, NOON)
-    result = FlatPublisher(house, 202603).command("core", "dominant-power-source", b"BATTERY")
+    result = FlatPublisher(house, 202603).command("core/dominant-power-source", b"BATTERY")
     assert (result.answer, result.value) == (Answer.NO_EFFECT, "GRID")
     assert house.sources.dominant == "GRID"
 
@@ -615,9 +614,9 @@ def test_r202603_takes_a_power_source_and_does_nothing() -> None:
 def test_builds_before_r202627_have_no_charge_limit() -> None:
     house = House(small_house(), 1, NOON)
     publisher = FlatPublisher(house, 202621)
-    assert publisher.command("sd-1", "user-max-charge-current", b"16").answer is Answer.NO_SUCH
+    assert publisher.command("sd-1/user-max-charge-current", b"16").answer is Answer.NO_SUCH
     assert house.chargers["sd-1"].limit_a is None
-    assert FlatPublisher(house).command("sd-1", "user-max-charge-current", b"x").value == ""
+    assert FlatPublisher(house).command("sd-1/user-max-charge-current", b"x").value == ""
 
 
 def test_r202603_does_not_know_its_door_until_somebody_moves_it() -> None:
@@ -674,6 +673,6 @@ def test_two_chargers_are_two_nodes() -> None:
     reader = Reader(publisher)
     assert_equal(reader.snapshot(), expected(house, 202627))
     assert [charger.charge_current_limit_a for charger in reader.snapshot().evse.values()] == [None, 10]
-    publisher.command("sd-2", "user-max-charge-current", b"12")
+    publisher.command("sd-2/user-max-charge-current", b"12")
     reader.hear(publisher.changes())
     assert [charger.charge_current_limit_a for charger in reader.snapshot().evse.values()] == [None, 12]

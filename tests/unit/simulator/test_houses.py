@@ -95,6 +95,13 @@ def test_the_built_in_houses_have_something_of_everything() -> None:
     assert forty.feedthrough.load is LoadKind.POOL_PUMP
 
 
+def test_a_house_may_have_several_inverters(write: Write) -> None:
+    text = MINIMAL + DIPOLE + "[pv]\nnameplate_w = 900\nfeed = 'Big'\n[[inverter]]\nnameplate_w = 700\n"
+    spec = load_house(write(text))
+    assert [(pv.nameplate_w, pv.feed) for pv in spec.all_pv] == [(900, "Big"), (700, None)]
+    assert spec.source_ids == {spec.id_of(spec.circuits[1])}
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_copy_of_a_built_in_house_s_file_is_that_house(name: str, write: Write) -> None:
     assert load_house(write(built_in_text(name))) == built_in(name)
@@ -140,6 +147,12 @@ WRONG = {
     "an unknown key": (MINIMAL.replace("spaces", "spades"), "spades: there is no such key; did you mean spaces?"),
     "a key like no other": ("x-y-z = 1\n" + MINIMAL, "x-y-z: there is no such key"),
     "circuits": ("circuits = []\n" + MINIMAL, "circuits: there is no such key; did you mean circuit?"),
+    "inverters": ("inverters = []\n" + MINIMAL, "inverters: there is no such key; did you mean inverter?"),
+    "a second inverter first": (MINIMAL + "[[inverter]]\nnameplate_w = 1\n", "inverters: are further ones: the first "),
+    "an inverter on no circuit": (
+        MINIMAL + "[pv]\nnameplate_w = 1\n[[inverter]]\nnameplate_w = 1\nserial_number = 'A'\nfeed = 'X'\n",
+        "inverter 'A', feed: there is no circuit 'X'",
+    ),
     "chargers": (MINIMAL + "[[evses]]\n", "evses: there is no such key; did you mean evse?"),
     "an unknown key of a circuit": (
         MINIMAL + "braker_a = 1\n",

@@ -1,0 +1,218 @@
+"""A house as firmware of data model 1.x publishes it (r202633, r202639): descriptions, values, commands, schema. Pure.
+
+The rules of this room:
+
+* Topics are relative to ``ebus/5/`` (``<device>/door/state``): every device is a peer of the panel on the wire.
+* Which devices there are is `parent_child_tree`'s business, what they show `parent_child_values`', what they declare
+  `parent_child_schema`'s.
+* What a build does otherwise is said in `ParentChildRelease`; the house knows no builds.
+* A description changes when what it says has changed, and its version goes up with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
+
+from ..errors import SpanPanelValidationError
+from .flat_schema import schema_hash
+from .house import House
+from .parent_child_schema import DATA_MODEL_VERSION, ParentChildRelease, device_classes, parent_child_release
+from .parent_child_tree import PANEL, DeviceTree, TreeDevice, describe, tree_of
+from .parent_child_values import DeviceValues
+from .publishing import Burst, TreeChange, as_json
+from .switchboard import NO_SUCH, Answer, CommandResult
+
+__all__ = ["ParentChildPublisher"]
+
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_BARE: Final = ("type", "children", "root", "parent")
+
+
+class ParentChildPublisher:
+    """Publishes a house as firmware of data model 1.x does.
+
+    Args:
+        house: what is published. Other publishers may publish it as well.
+        build: of the firmware; see `RELEASES`.
+        bare: describe nothing but types, relatives, and nodes with their types.
+
+    Attributes:
+        release: what this build is like.
+        device_id: the panel's Homie device.
+        prefix: of all topics: none.
+        tree: the devices.
+
+    Raises:
+        SpanPanelValidationError: there is no such build.
+    """
+
+    def __init__(self, house: House, build: int = 202639, *, bare: bool = False) -> None:
+        self.release: Final[ParentChildRelease] = parent_child_release(build)
+        self.device_id: Final = house.spec.device_id
+        self.prefix: Final = ""
+        self._house: Final = house
+        self._bare: Final = bare
+        self._classes: Final = device_classes(house.spec.model_name)
+        self._withdrawn: dict[str, str] = {}  # id -> key
+        self._away: set[str] = set()
+        self._full_since: dict[str, float] = {}
+        self._documents: dict[str, dict[str, Any]] = {}
+        self.tree: DeviceTree = self._arrange(())
+        self._burst = self._begin()
+
+    # --- the tree -----------------------------------------------------------------------------------------------------
+
+    def _arrange(self, keep: Iterable[str]) -> DeviceTree:
+        """See what devices there are, and describe them."""
+        house = self._house
+        tree = tree_of(house, self.release, set(self._withdrawn.values()))
+        before, self._documents = self._documents, {}
+        for device in reversed([*tree.devices.values()]):
+            document = describe(device, tree, self._classes[device.kind], house)
+            old = before.get(device.id, document)
+            same = device.id in keep or document == {**old, "version": 0}
+            if document is not old and same:
+                document = old
+            else:
+                document["version"] = max(int(house.now * 1000), old["version"] + 1)
+            self._documents[device.id] = document
+        return tree
+
+    def _begin(self) -> Burst:
+        values = DeviceValues(self._house, self.release, self.tree, self._away, self._full_since)
+        return Burst(self._house, values, whole_nodes=self.release.resends)
+
+    @property
+    def devices(self) -> Collection[str]:
+        """As `Publisher.devices`."""
+        return self._documents.keys()
+
+    def descriptions(self) -> Mapping[str, str]:
+        """As `Publisher.descriptions`."""
+        return {device: self._text(document) for device, document in self._documents.items()}
+
+    def _text(self, document: Mapping[str, Any]) -> str:
+        if not self._bare:
+            return as_json(document)
+        nodes = {node: {"type": declared["type"]} for node, declared in document["nodes"].items()}
+        return as_json({key: document[key] for key in _BARE if key in document} | {"nodes": nodes})
+
+    def refresh(self, *, keep: Iterable[str] = ()) -> TreeChange:
+        """As `Publisher.refresh`."""
+        before = self._documents
+        self.tree = self._arrange(keep)
+        gone = [device for device in before if device not in self._documents]
+        burst = self._begin()
+        burst.succeed(self._burst, [f"{device}/" for device in gone])
+        self._burst = burst
+        self._away.difference_update(gone)
+        changed = {
+            device: self._text(document)
+            for device, document in self._documents.items()
+            if document is not before.get(device)
+        }
+        return TreeChange(changed, gone)
+
+    def withdraw(self, device_id: str) -> None:
+        """A device is decommissioned; `refresh` acts on it.
+
+        Raises:
+            SpanPanelValidationError: there is no such child.
+        """
+        self._withdrawn[device_id] = self.child(device_id).key
+
+    def commission(self, device_id: str) -> None:
+        """A device that was withdrawn is commissioned again; `refresh` acts on it.
+
+        Raises:
+            SpanPanelValidationError: it was not.
+        """
+        if device_id not in self._withdrawn:
+            raise SpanPanelValidationError(f"{device_id!r} is no child that was removed")
+        del self._withdrawn[device_id]
+
+    def child(self, device_id: str) -> TreeDevice:
+        """A device that is not the panel itself.
+
+        Raises:
+            SpanPanelValidationError: there is no such child.
+        """
+        device = self.tree.by_id.get(device_id)
+        if device is None or device.key == PANEL:
+            raise SpanPanelValidationError(f"there is no child {device_id!r}")
+        return device
+
+    def set_away(self, device_id: str, *, away: bool) -> None:
+        """Whether the panel does not hear a device, which the record of its connection says.
+
+        Raises:
+            SpanPanelValidationError: there is no such child.
+        """
+        (self._away.add if away else self._away.discard)(self.child(device_id).id)
+        self._burst.touch()
+
+    def schema(self) -> dict[str, Any]:
+        """As `Publisher.schema`."""
+        classes = json.loads(json.dumps(self._classes))
+        return {
+            "firmwareVersion": self.release.firmware,
+            "homieDomain": "ebus",
+            "homieVersion": 5,
+            "dataModelVersion": DATA_MODEL_VERSION,
+            "deviceClassesSchemaHash": schema_hash(classes),
+            "deviceClasses": classes,
+        }
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def values(self) -> dict[str, bytes]:
+        """As `Publisher.values`."""
+        return self._burst.values()
+
+    def changes(self) -> dict[str, bytes]:
+        """As `Publisher.changes`."""
+        return self._burst.changes()
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def command(self, topic: str, payload: bytes) -> CommandResult:
+        """As `Publisher.command`. Firmware has four settable properties (facts, section 4)."""
+        obey: Mapping[tuple[str, str], Callable[[TreeDevice, str], CommandResult]] = {
+            ("circuit", "switch/relay"): self._set_relay,
+            ("circuit", "load-shed/priority"): self._set_priority,
+            ("distribution-enclosure", "shed/asserted-islanding-state"): self._set_islanding,
+            ("evse", "config/user-max-charge-current"): self._set_limit,
+        }
+        name, _, rest = topic.partition("/")
+        device = self.tree.by_id.get(name)
+        handler = None if device is None else obey.get((device.kind, rest))
+        if device is None or handler is None:
+            return NO_SUCH
+        if name in self._away:
+            return CommandResult(Answer.NO_EFFECT)
+        result = handler(device, payload.decode(errors="replace"))
+        if result.accepted and self.release.resends:
+            self._burst.repeat(topic)
+        return result
+
+    def _set_relay(self, device: TreeDevice, text: str) -> CommandResult:
+        if device.id in self.tree.fixed:
+            return CommandResult(Answer.LOCKED, self._house.by_id[device.id].relay)
+        return self._house.set_relay(device.id, text)
+
+    def _set_priority(self, device: TreeDevice, text: str) -> CommandResult:
+        if device.id in self.tree.fixed:
+            return CommandResult(Answer.LOCKED, "NEVER")
+        return self._house.set_priority(device.id, text)
+
+    def _set_islanding(self, _: TreeDevice, text: str) -> CommandResult:
+        return self._house.assert_islanding(text)
+
+    def _set_limit(self, device: TreeDevice, text: str) -> CommandResult:
+        node = self._house.spec.evse[device.index].node_id
+        if not _INTEGER.fullmatch(text):
+            return CommandResult(Answer.INVALID, str(self._house.chargers[node].limit_a or ""))
+        return self._house.set_charge_limit(node, int(text))
