@@ -20,6 +20,8 @@ from span_trio import (
     DsmState,
     EvseStatus,
     ExtensionProperty,
+    FieldMetadata,
+    FieldPresence,
     ForecastConfidence,
     GridState,
     HomieSchema,
@@ -47,6 +49,7 @@ from span_trio import (
     SpanPanelCertificateError,
     SpanPanelClosedError,
     SpanPanelConnectionError,
+    SpanPanelDataModelError,
     SpanPanelError,
     SpanPanelInternalError,
     SpanPanelServerError,
@@ -249,7 +252,7 @@ def advice(reason: ConnectionReason) -> str:
             return "look at the broker"
         case ConnectionReason.REPLAY | ConnectionReason.UNCONFIRMED | ConnectionReason.PENDING_DEVICE:
             return "wait"
-        case ConnectionReason.DEVICE_STATE | ConnectionReason.SILENT_PANEL:
+        case ConnectionReason.DEVICE_STATE | ConnectionReason.SILENT_PANEL | ConnectionReason.DATA_MODEL:
             return "look at the panel"
         case ConnectionReason.LIVE:
             text: str = reason
@@ -268,7 +271,20 @@ async def waiting(panel: SpanPanel) -> None:
         assert_type(detail, str)
 
 
+def metadata(panel: SpanPanel) -> str:
+    found = panel.field_metadata()["circuit.instant_power_w"]
+    assert_type(found, FieldMetadata)
+    assert_type(found.unit, str | None)
+    assert_type(found.datatype, str | None)
+    match found.presence:
+        case FieldPresence.DECLARED:
+            return "declared"
+        case FieldPresence.UNDECLARED | FieldPresence.NO_DEVICE:
+            return "not"
+
+
 def counters(statistics: PanelStatistics) -> None:
+    assert_type(statistics.data_model, str | None)
     assert_type(statistics.messages, int)
     assert_type(statistics.bytes_received, int)
     assert_type(statistics.bytes_sent, int)
@@ -329,6 +345,8 @@ async def careful() -> SpanPanelSnapshot | None:
         assert_type(error.trusted_sha256, str | None)
         assert_type(error.advertised_sha256, str | None)
         assert_type(error.answered, bool)
+    except SpanPanelDataModelError as error:
+        assert_type(error.version, str)
     except (SpanPanelConnectionError, SpanPanelClosedError, SpanPanelInternalError) as error:
         base: SpanPanelError = error
         raise base from None
