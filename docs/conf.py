@@ -25,12 +25,14 @@ exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:(class|obj)", r"collections\.abc\.(Async)?(Generator|Iterable|Iterator)"),
-    ("py:(class|obj)", r"collections\.abc\.(Awaitable|Callable|Collection|Mapping)"),
+    ("py:(class|obj)", r"collections\.abc\.(Awaitable|Callable|Collection)"),
+    ("py:(class|obj)", r"collections\.abc\.(Mapping|Sequence)"),
     ("py:(class|obj)", r"collections\.(Counter|deque)"),
     ("py:(class|obj)", r"datetime\.(datetime|timedelta)"),
     ("py:(class|obj)", r"os\.PathLike"),
     ("py:(class|obj)", r"ssl\.SSLContext"),
     ("py:(class|obj)", r"trio\.Nursery"),
+    ("py:(class|obj)", r"types\.EllipsisType"),
     ("py:(class|obj)", r"trio\.abc\.Stream"),
     ("py:class", r"span_trio\.(broadcast\.[VE]|frozenmap\.(K|V_co))"),  # type variables
 ]
@@ -42,6 +44,7 @@ autodoc_use_legacy_class_based = True  # what sphinxcontrib-trio extends
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_type_aliases = {
+    "Demand": "~span_trio.homie.Demand",
     "Dialer": "~span_trio.link.Dialer",
     "Fallback": "~span_trio.homie.Fallback",
     "Format": "~span_trio.homie.Format",

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -18,6 +18,9 @@ from docutils import nodes
 from span_trio.broadcast import EdgeReader, UpdateReader, ValueReader
 from span_trio.homie import Event, Lifecycle
 from span_trio.homie.lifecycle import TRANSITIONS
+from span_trio.span import child_fields, fields
+from span_trio.span.parts import Kind
+from span_trio.span.tables import Table
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -198,6 +201,124 @@ class Settings(SphinxDirective):
         return [table(["option", "default"], rows)]
 
 
+Sources = dict[str, tuple[str, str]]
+"""Field -> where it is in the flat schema, and in the parent/child one."""
+
+_UP, _DOWN = fields.UPSTREAM, fields.DOWNSTREAM
+_LUGS = {
+    "active-power": "power",
+    "imported-energy": "imported",
+    "exported-energy": "exported",
+    "l1-current": "l1_current",
+    "l2-current": "l2_current",
+}
+_FED = "the record that names it: `connection/feeds-device-id`, or the lugs' `fed-by-device-id`"
+_LINK = "that record's `…-device-status`"
+_COMPUTED = "*computed*"
+_LIMIT = "`config/user-max-charge-current` or `charge-limit/owner-limit`"
+_CEILING = "`config/max-charge-current` or `charge-limit/installer-max`"
+OTHERWISE: Mapping[type[Any], Sources] = {  # what no line of a table tells, or not all of
+    span_trio.SpanPanelSnapshot: {
+        "serial_number": ("`core/serial-number`", "panel `info/serial-number`"),
+        "dominant_power_source": ("`core/dominant-power-source`", "MID `grid/grid-forming-entity`, by what that is"),
+        "grid_islandable": ("`core/grid-islandable`", "any `grid-forming/capable`; SPAN publishes none"),
+        "grid_state": ("`bess/grid-state`", "panel `shed/asserted-islanding-state`, else MID `grid/islanding-state`"),
+        "dsm_state": (_COMPUTED, _COMPUTED),
+        "current_run_config": (_COMPUTED, _COMPUTED),
+        "panel_size": ("by the format of `circuit/space`, else by `core/model`", "by panel `info/model`"),
+        "unmapped_tabs": (_COMPUTED, _COMPUTED),
+        "lugs_at_service_entrance": ("", "upstream lugs `connection/fed-by-device-id`: none"),
+    },
+    span_trio.SpanCircuitSnapshot: {
+        "circuit_id": ("the node's id", "the device's id, which is the same"),
+        "is_user_controllable": ("not `always-on`", "`switch/relay` settable, and `switch/relay-controllable`"),
+        "is_never_backup": ("`never-backup`", "`load-shed/priority` not settable"),
+        "always_on": ("`always-on`", "not `switch/relay-controllable`"),
+        "device_type": ("what names it as its `feed`", "what its `connection/feeds-device-id` names"),
+        "relative_position": ("that one's `relative-position`", "of that record"),
+    },
+    span_trio.SpanBatterySnapshot: {"connected": ("`connected`", _LINK.replace("that", "its connection"))},
+    span_trio.SpanPVSnapshot: {
+        "feed_circuit_id": ("`feed`", _FED),
+        "relative_position": ("`relative-position`", "of that record"),
+        "connected": ("", _LINK),
+        "device_id": ("the panel's id", "the device's id"),
+        "node_id": ("the node's id", "the feeding circuit's id, else the device's"),
+    },
+    span_trio.SpanEvseSnapshot: {
+        "node_id": ("the node's id", "`info/serial-number` if no other has it, else the device's id"),
+        "feed_circuit_id": ("`feed`", _FED),
+        "connected": ("", _LINK),
+        "charge_current_limit_a": ("`user-max-charge-current`", _LIMIT),
+        "charge_current_ceiling_a": ("`max-charge-current`", _CEILING),
+        "charge_current_limit_target_a": ("`user-max-charge-current/$target`", "the same property's `$target`"),
+        "charge_current_limit_settable": ("`user-max-charge-current` settable", "the same property is settable"),
+        "effective_charge_current_limit_a": (_COMPUTED, _COMPUTED),
+    },
+    span_trio.SpanMidSnapshot: {
+        "node_id": ("", "`info/serial-number`, else the device's id"),
+        "grid_forming_device_name": ("", "the name of the device that it names"),
+    },
+}
+_SKIPPED = {  # the parts, and what is about the snapshot
+    *("circuits", "battery", "pv", "pv_inverters", "evse", "pcs", "mid", "adopted_devices", "extension_properties"),
+    *("away_devices", "pending_devices", "seq", "epoch", "received_at"),
+}
+
+
+def _paths(table: Table | None, field: str, prefix: str = "") -> str:
+    step = None if table is None else table.get(field)
+    suffix = "/$target" if field.endswith("_target") else ""
+    return ", ".join(f"`{prefix}{name}{suffix}`" for name in (() if step is None else step.names))
+
+
+def _panel_sources() -> Sources:
+    """Of the panel's own fields, which come from several nodes and devices."""
+    panel, flows, shed, _ = child_fields.TABLES[Kind.PANEL]
+    (lugs,) = child_fields.TABLES[Kind.LUGS]
+    found = {field: (_paths(fields.CORE, field, "core/"), f"panel {_paths(panel, field)}") for field in panel}
+    found |= {field: (_paths(fields.FLOWS, field, "power-flows/"), f"panel {_paths(flows, field)}") for field in flows}
+    found |= {field: ("", f"panel {_paths(shed, field)}") for field in shed}
+    for field, (side, name) in fields.LUGS.items():
+        found[field] = f"`lugs-{side.lower()}/{name}`", f"{side.lower()} lugs {_paths(lugs, _LUGS[name])}"
+    return found
+
+
+class BothSchemas(SphinxDirective):
+    """Where each field of a snapshot class comes from, in either schema; an error for one that nobody tells of."""
+
+    required_arguments = 1
+    tables: Mapping[type[Any], tuple[Table | None, Table]] = {
+        span_trio.SpanCircuitSnapshot: (fields.CIRCUIT, child_fields.TABLES[Kind.CIRCUIT][0]),
+        span_trio.SpanBatterySnapshot: (fields.BATTERY, child_fields.TABLES[Kind.BESS][0]),
+        span_trio.SpanPVSnapshot: (fields.PV, child_fields.TABLES[Kind.PV][0]),
+        span_trio.SpanEvseSnapshot: (fields.EVSE, child_fields.TABLES[Kind.EVSE][0]),
+        span_trio.SpanPcsSnapshot: (fields.PCS, child_fields.TABLES[Kind.PANEL][3]),
+        span_trio.SpanMidSnapshot: (None, child_fields.TABLES[Kind.MID][0]),
+    }
+
+    def run(self) -> list[nodes.Node]:
+        cls = getattr(span_trio, self.arguments[0])
+        told = _panel_sources() if cls is span_trio.SpanPanelSnapshot else {}
+        if cls in self.tables:
+            flat, child = self.tables[cls]
+            told = {field: (_paths(flat, field), _paths(child, field)) for field in child}
+        told |= OTHERWISE.get(cls, {})
+        rows: list[list[nodes.Node]] = []
+        for field in attrs.fields(cls):
+            if field.name not in _SKIPPED:
+                sources = told.get(field.name, ("", ""))
+                if not any(sources):
+                    raise self.error(f"{cls.__name__}.{field.name} comes from nowhere")
+                name = f"{{py:attr}}`~span_trio.{cls.__name__}.{field.name}`"
+                rows.append([self._inline(text or "-") for text in (name, *sources)])
+        return [table(["field", "flat", "parent/child"], rows)]
+
+    def _inline(self, text: str) -> nodes.Node:
+        parsed, _ = self.parse_inline(text)
+        return nodes.inline("", "", *parsed)
+
+
 class Constant(SphinxRole):
     """The value of a constant, by its full name."""
 
@@ -214,5 +335,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", resolve)
     app.add_directive("transitions", TransitionTable)
     app.add_directive("settings", Settings)
+    app.add_directive("both-schemas", BothSchemas)
     app.add_role("constant", Constant())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
