@@ -1,16 +1,20 @@
 """What the parent/child schema costs beside the flat one: a message, and a snapshot. In memory, one process.
 
 Both are recorded houses (24 circuits flat, 26 as devices), taken in turn; figures are the best of several rounds.
+Beside them span-panel-api's flat parser, in a virtual environment of its own, where that can be had.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bench_absorb import NOW, best
-from common import COLD, ROOT, table
+from bench_connect import PEER, peer
+from common import COLD, HERE, ROOT, table
 
 from span_trio.homie import Forest, Instant, Message
 from span_trio.options import PanelOptions
@@ -103,6 +107,27 @@ class House:
         return [topic for topic in topics if any(topic.startswith(name) for name in named)]
 
 
+def beside(micros: dict[str, float], snapshots: dict[str, float]) -> None:
+    """What span-panel-api takes for the flat house."""
+    with peer() as python:
+        if python is None:
+            print(f"\n{PEER} cannot be installed here: nothing to compare with.")
+            return
+        command = [str(python), str(HERE / "peer_absorb.py"), str(COLD), ROOT]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)  # noqa: S603 - our own
+    names = ("a message, to the store", "a snapshot, one circuit dirty", "a snapshot, 24 circuits dirty")
+    ours = (micros["forest flat"], snapshots["one circuit dirty flat"], snapshots["24 circuits dirty flat"])
+    trees = (micros["forest tree"], snapshots["one circuit dirty tree"], snapshots["24 circuits dirty tree"])
+    table(
+        f"Beside {PEER}, flat",
+        ["", "theirs us", "flat us", "tree us"],
+        [
+            [name, f"{their:.1f}", f"{one:.1f}", f"{other:.1f}"]
+            for name, their, one, other in zip(names, json.loads(done.stdout), ours, trees, strict=True)
+        ],
+    )
+
+
 def main() -> None:
     """Measure, and print."""
     flat = House(COLD, ROOT)
@@ -147,6 +172,7 @@ def main() -> None:
             for one, other in [(snapshots[f"{name} flat"], snapshots[f"{name} tree"])]
         ],
     )
+    beside(micros, snapshots)
     ratio = micros["forest tree"] / micros["forest flat"]
     assert ratio <= LIMIT, ratio
 
