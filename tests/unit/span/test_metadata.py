@@ -85,6 +85,26 @@ def test_what_is_not_there_declares_nothing() -> None:
     assert found["evse.advertised_current_a"] == FieldMetadata(FieldPresence.NO_DEVICE)
 
 
+def test_a_child_that_was_given_up_is_no_device() -> None:
+    tracker = PanelTracker("house", PanelOptions())
+    tracker.link_up(1, NOW)
+    description = {
+        "nodes": {"info": {"type": "energy.ebus.capability.info", "properties": {"data-model-version": {}}}},
+        "children": ["charger"],
+    }
+    for tail, payload in (
+        ("$state", "ready"),
+        ("$description", json.dumps(description)),
+        ("info/data-model-version", "1.0"),
+    ):
+        tracker.receive([Message(f"ebus/5/house/{tail}", payload.encode(), retain=True)], NOW)
+    while tracker.tree.next_subscription() is not None:
+        tracker.tree.barrier(NOW, passed=True)
+    tracker.tick(Instant(60.0, 60.0))
+    assert tracker.snapshot.pending_devices == ("charger",)
+    assert tracker.field_metadata()["evse.status"] == FieldMetadata(FieldPresence.NO_DEVICE)
+
+
 def test_both_schemas_have_the_same_paths_but_for_what_only_one_can_fill() -> None:
     only_flat, only_tree = flat().field_metadata().keys(), tree().field_metadata().keys()
     assert {path.split(".")[0] for path in only_tree - only_flat} <= {
