@@ -23,7 +23,7 @@ PEER = "span-panel-api==2.6.4"
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """`span-trio simulate` in a process of its own, in a house in which nothing moves for a while."""
     credentials = tmp_path_factory.mktemp("box") / "box.json"
-    ports = [f"--{name}-port=0" for name in ("mqtt", "mqtts", "http", "https")]
+    ports = [f"--{name}-port=0" for name in ("mqtt", "mqtts", "ws", "wss", "http", "https")]
     command = [
         str(Path(sys.executable).with_name("span-trio")),
         "simulate",
