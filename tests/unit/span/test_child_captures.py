@@ -138,6 +138,7 @@ CHARGER: Mapping[str, tuple[str, Read]] = {
     "config/max-charge-current": ("charge_current_ceiling_a", int),
     "config/user-max-charge-current": ("charge_current_limit_a", int),
 }
+PRIORITIES = {"NEVER", "SOC_THRESHOLD", "OFF_GRID"}  # the session with commands has another: nobody can say then
 PCS: Mapping[str, tuple[str, Read]] = {
     "enabled": ("enabled", true),
     "active": ("active", true),
@@ -164,6 +165,7 @@ def oracle(last: Mapping[str, str]) -> dict[str, Any]:
         feeds = last.get(f"{device}/connection/feeds-device-id")
         role = {f"{ROOT}-pv": "pv", f"{ROOT}-evse": "evse"}.get(feeds or "", "circuit")
         controllable = last[f"{device}/switch/relay-controllable"] == "true"
+        priority = last[f"{device}/load-shed/priority"]
         return {
             **part(device, CIRCUIT),
             "circuit_id": device,
@@ -171,7 +173,7 @@ def oracle(last: Mapping[str, str]) -> dict[str, Any]:
             "relative_position": "IN_PANEL" if role == "pv" else None,
             "is_user_controllable": controllable,
             "always_on": not controllable,
-            "is_sheddable": controllable and last[f"{device}/load-shed/priority"] != "NEVER",
+            "is_sheddable": (controllable and priority != "NEVER") if priority in PRIORITIES else None,
             "is_never_backup": not settable(last[f"{device}/$description"], "load-shed", "priority"),
             "relay_state_target": None,
             "priority_target": None,
