@@ -7,10 +7,13 @@
             print(snapshot.instant_grid_power_w)
 """
 
+from .command import Command, CommandOutcome, CommandRecord
 from .credentials import SpanCredentials
 from .enums import (
+    CommandResult,
     CommunicationState,
     ConnectionReason,
+    Control,
     DominantPowerSource,
     DoorState,
     DsmState,
@@ -20,6 +23,7 @@ from .enums import (
     LimitEnablement,
     LockState,
     MidGridState,
+    RefusalReason,
     RelativePosition,
     RelayRequester,
     RelayState,
@@ -32,18 +36,31 @@ from .errors import (
     SpanPanelAuthError,
     SpanPanelCertificateError,
     SpanPanelClosedError,
+    SpanPanelCommandError,
+    SpanPanelCommandValueError,
     SpanPanelConnectionError,
     SpanPanelDataModelError,
     SpanPanelError,
     SpanPanelInternalError,
+    SpanPanelLockedError,
+    SpanPanelNotAuthorisedError,
     SpanPanelServerError,
     SpanPanelStaleDataError,
     SpanPanelTimeoutError,
+    SpanPanelUnknownTargetError,
     SpanPanelValidationError,
 )
 from .homie import ConnectionEdge, Instant, Obstacle
+from .opening import fetch_snapshot, open_span_panel
 from .options import PanelOptions
-from .panel import PanelStatistics, SpanPanel, SpanPanelUpdate, fetch_snapshot, open_span_panel
+from .panel import PanelStatistics, SpanPanel, SpanPanelUpdate
+from .protocol import (
+    CircuitControlProtocol,
+    PanelCapability,
+    PanelControlProtocol,
+    SpanPanelClientProtocol,
+    StreamingCapableProtocol,
+)
 from .rest import V2AuthResponse, V2StatusInfo, download_ca_cert, get_homie_schema, get_v2_status, register_v2
 from .snapshot import (
     AdoptedDevice,
@@ -62,6 +79,7 @@ from .span import (
     FieldMetadata,
     FieldPresence,
     HomieSchema,
+    OfferedControl,
     PhaseDistribution,
     are_tabs_opposite_phase,
     get_phase_distribution,
@@ -75,9 +93,15 @@ __all__ = [
     "AdoptedDevice",
     "AdoptedProperty",
     "Change",
+    "CircuitControlProtocol",
+    "Command",
+    "CommandOutcome",
+    "CommandRecord",
+    "CommandResult",
     "CommunicationState",
     "ConnectionEdge",
     "ConnectionReason",
+    "Control",
     "DominantPowerSource",
     "DoorState",
     "DsmState",
@@ -93,9 +117,13 @@ __all__ = [
     "LockState",
     "MidGridState",
     "Obstacle",
+    "OfferedControl",
+    "PanelCapability",
+    "PanelControlProtocol",
     "PanelOptions",
     "PanelStatistics",
     "PhaseDistribution",
+    "RefusalReason",
     "RelativePosition",
     "RelayRequester",
     "RelayState",
@@ -111,18 +139,25 @@ __all__ = [
     "SpanPanelAPIError",
     "SpanPanelAuthError",
     "SpanPanelCertificateError",
+    "SpanPanelClientProtocol",
     "SpanPanelClosedError",
+    "SpanPanelCommandError",
+    "SpanPanelCommandValueError",
     "SpanPanelConnectionError",
     "SpanPanelDataModelError",
     "SpanPanelError",
     "SpanPanelInternalError",
+    "SpanPanelLockedError",
+    "SpanPanelNotAuthorisedError",
     "SpanPanelServerError",
     "SpanPanelSnapshot",
     "SpanPanelStaleDataError",
     "SpanPanelTimeoutError",
+    "SpanPanelUnknownTargetError",
     "SpanPanelUpdate",
     "SpanPanelValidationError",
     "SpanPcsSnapshot",
+    "StreamingCapableProtocol",
     "V2AuthResponse",
     "V2StatusInfo",
     "VendorCloud",

@@ -7,29 +7,25 @@ sees a whole state: what is live, what is published and what `PanelTracker.snaps
 from __future__ import annotations
 
 import logging
-import time
 from typing import Final
 
 import attrs
 import trio
 
 from .broadcast import Broadcast
+from .clock import now
+from .commands import Commands
 from .enums import ConnectionReason
 from .errors import SpanPanelDataModelError, SpanPanelError
 from .homie import ConnectionEdge, Instant
-from .link import ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
+from .link import Answered, ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
 from .snapshot import SpanPanelSnapshot
 from .span import HomieSchema, Version
 from .tracker import PanelTracker
 
-__all__ = ["PanelAccumulator", "now"]
+__all__ = ["PanelAccumulator"]
 
 _log = logging.getLogger("span_trio.panel")
-
-
-def now() -> Instant:
-    """Now, on trio's clock and on the wall."""
-    return Instant(trio.current_time(), time.time())
 
 
 def _mark(edge: ConnectionEdge, missed: int) -> ConnectionEdge:
@@ -41,19 +37,24 @@ class PanelAccumulator:
 
     Args:
         tracker: new.
+        commands: of the same panel: told of the link, and of what comes over it.
         edges_held: see `PanelOptions.edges_held`.
     """
 
-    def __init__(self, tracker: PanelTracker, *, edges_held: int) -> None:
+    def __init__(self, tracker: PanelTracker, commands: Commands, *, edges_held: int) -> None:
         self.tracker: Final = tracker
+        self.commands: Final = commands
         self.broadcast: Final = Broadcast[SpanPanelSnapshot, ConnectionEdge](held=edges_held, mark=_mark)
         self.first: Final = trio.Event()
         """The first snapshot has been published."""
         self.live_since: Instant | None = None
-        self.link: Link | None = None
-        """The session of now."""
         self._told: Version | None = None
         self._nap = trio.CancelScope()  # to be cancelled when there is a new reason to look at the clock
+
+    @property
+    def link(self) -> Link | None:
+        """The session of now."""
+        return self.commands.link
 
     async def run(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> SpanPanelError:
         """Follow the connection, until what it brings cannot be understood; returns why."""
@@ -88,18 +89,21 @@ class PanelAccumulator:
         tree = self.tracker.tree
         match event:
             case LinkUp(link=link, epoch=epoch):
-                self.link = link
+                self.commands.link = link
                 self.tracker.link_up(epoch, at)
             case LinkLost(why=why) | ConnectFailed(why=why):
-                self.link = None
+                self.commands.link_lost()
                 tree.link_down(why, at)
             case ReplayEnd(passed=passed):
                 tree.barrier(at, passed=passed)
+            case Answered(waiter=waiter):
+                waiter.set()
             case Oversize(topic=topic):
                 _log.warning("passed over a message that is too large, on %s", topic)
                 tree.overflow(topic, at)
             case messages:
                 self.tracker.receive(messages, at)
+                self.commands.saw(messages)
 
     def _note_edges(self) -> None:
         for edge in self.tracker.take_edges():

@@ -9,8 +9,10 @@ import enum
 from typing import Self
 
 __all__ = [
+    "CommandResult",
     "CommunicationState",
     "ConnectionReason",
+    "Control",
     "DominantPowerSource",
     "DoorState",
     "DsmState",
@@ -20,6 +22,7 @@ __all__ = [
     "LimitEnablement",
     "LockState",
     "MidGridState",
+    "RefusalReason",
     "RelativePosition",
     "RelayRequester",
     "RelayState",
@@ -65,6 +68,72 @@ class ConnectionReason(enum.StrEnum):
     """The panel publishes a data model that this version of span_trio does not know, or whose version is unreadable."""
     LIVE = "live"
     """Nothing is in the way."""
+
+
+class Control(enum.StrEnum):
+    """What of a panel can be commanded."""
+
+    RELAY = "relay"
+    """A circuit's relay."""
+    PRIORITY = "priority"
+    """When a circuit is shed."""
+    DOMINANT_POWER_SOURCE = "dominant power source"
+    """Flat schema only; no effect before r202609."""
+    ISLANDING = "islanding assertion"
+    """Parent/child schema only; heard only while the battery's link is not OK."""
+    CHARGE_LIMIT = "charge limit"
+    """The user's limit of a charger, A (r202627 on)."""
+    PROPERTY = "property"
+    """A property that span_trio has no field for, and that declares itself as settable."""
+
+
+class CommandResult(enum.StrEnum):
+    """How far a command got."""
+
+    CONFIRMED = "confirmed"
+    """A live message of the same link reported the wanted value. Strong evidence, no proof that this command did it:
+    the panel counts every client as one and the same USER."""
+    ACCEPTED = "accepted"
+    """The broker acknowledged it, or the panel took it as its ``$target``; the value was not seen by the deadline. An
+    access list that drops it looks the same."""
+    UNCONFIRMED = "unconfirmed"
+    """It was written, and nothing at all came back by the deadline. It may still act."""
+    UNKNOWN = "unknown"
+    """It was written, and then the link ended. It may still act."""
+    FAILED = "failed"
+    """It was never written, and never will be."""
+    NO_OP = "no-op"
+    """The value was the wanted one already, nothing is on its way that could change it, and nothing was published."""
+
+
+class RefusalReason(enum.StrEnum):
+    """Why a command was refused before anything was sent: a closed set."""
+
+    NO_SUCH_CIRCUIT = "no such circuit"
+    UNMAPPED_POSITION = "no circuit there"
+    """An ``unmapped_tab_…``: a breaker position that no circuit occupies."""
+    NO_SUCH_CHARGER = "no such charger"
+    NO_SUCH_PROPERTY = "no such property"
+    NO_SUCH_CONTROL = "no such control"
+    """It is there and has nothing of the kind: another schema, an older firmware, no battery."""
+    MODELLED = "has a field of its own"
+    """A property that span_trio has a field for: it has a command of its own, or is not to be set."""
+    AWAY = "not ready"
+    """The device's own ``$state`` is not ``ready``."""
+    ALWAYS_ON = "always on"
+    """Commissioned as always on, or its flag cannot be read. Flat schema."""
+    NEVER_BACKUP = "never backed up"
+    """Commissioned as never backed up, or its flag cannot be read. Flat schema."""
+    NOT_CONTROLLABLE = "not controllable"
+    """``relay-controllable`` is false, or cannot be read. Parent/child schema."""
+    NOT_SETTABLE = "not settable"
+    """Its own description does not declare it as settable: firmware locks by omission."""
+    OUTSIDE_FORMAT = "outside the format"
+    """A value that the property does not take; UNKNOWN, and NONE for islanding, among them."""
+    OUT_OF_RANGE = "out of range"
+    """A current outside of what the charger was commissioned for."""
+    NOT_AUTHORISED = "not authorised"
+    """``authorise`` said no, or nothing in time."""
 
 
 class WireEnum(enum.StrEnum):

@@ -11,6 +11,11 @@
      +-- SpanPanelAPIError             the REST API answered something it should not have
      |    +-- SpanPanelServerError     ... because it is down or still starting: worth a retry
      +-- SpanPanelDataModelError       the panel publishes a data model that is not known, or not readable
+     +-- SpanPanelCommandError         a command was refused, and nothing was sent; names the reason
+     |    +-- SpanPanelUnknownTargetError   ... there is no such circuit, charger or property, or no such control of it
+     |    +-- SpanPanelLockedError          ... it is there, and must not be commanded
+     |    +-- SpanPanelCommandValueError    ... the value is outside of what it takes (and a SpanPanelValidationError)
+     |    +-- SpanPanelNotAuthorisedError   ... the program's own `authorise` said no, or nothing in time
      +-- SpanPanelStaleDataError       there is no current data; names the reason
      +-- SpanPanelClosedError          used after its async with block had ended
      +-- SpanPanelInternalError        a bug in span_trio: please report it
@@ -20,20 +25,25 @@ No message, attribute or cause of these carries a secret. Cancellation is never 
 
 from __future__ import annotations
 
-from .enums import ConnectionReason
+from .enums import ConnectionReason, RefusalReason
 
 __all__ = [
     "SpanPanelAPIError",
     "SpanPanelAuthError",
     "SpanPanelCertificateError",
     "SpanPanelClosedError",
+    "SpanPanelCommandError",
+    "SpanPanelCommandValueError",
     "SpanPanelConnectionError",
     "SpanPanelDataModelError",
     "SpanPanelError",
     "SpanPanelInternalError",
+    "SpanPanelLockedError",
+    "SpanPanelNotAuthorisedError",
     "SpanPanelServerError",
     "SpanPanelStaleDataError",
     "SpanPanelTimeoutError",
+    "SpanPanelUnknownTargetError",
     "SpanPanelValidationError",
 ]
 
@@ -121,6 +131,34 @@ class SpanPanelDataModelError(SpanPanelError):
     def __init__(self, message: str, version: str) -> None:
         super().__init__(message)
         self.version = version
+
+
+class SpanPanelCommandError(SpanPanelError):
+    """A command was refused before anything was sent, and never will be sent.
+
+    Attributes:
+        reason: why.
+    """
+
+    def __init__(self, reason: RefusalReason, what: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.reason = reason
+
+
+class SpanPanelUnknownTargetError(SpanPanelCommandError):
+    """There is no such circuit, charger or property, or no such control of it."""
+
+
+class SpanPanelLockedError(SpanPanelCommandError):
+    """It is there, and must not be commanded: commissioned so, not declared as settable, or its device is away."""
+
+
+class SpanPanelCommandValueError(SpanPanelCommandError, SpanPanelValidationError):
+    """The value is outside of what the property takes; it is never clamped or rounded on the way."""
+
+
+class SpanPanelNotAuthorisedError(SpanPanelCommandError):
+    """The program's own ``authorise`` said no, or nothing by the command's deadline."""
 
 
 class SpanPanelStaleDataError(SpanPanelError):

@@ -1,41 +1,26 @@
-"""A panel, open: what a user holds of it, and the way in and out.
-
-The rules of this room:
-
-* What can only fail before there is anything to watch happens before the nursery: credentials, trust, the panel's name.
-  Its errors come out plain.
-* The body's own exception travels *around* the nursery and is raised unchanged behind it: searched for in a group, it
-  could be a copy. Of the background, one error comes out, or none (`PanelService`).
-"""
+"""A panel, open: what a user holds of it. `opening` makes it."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from functools import partial
-from typing import Final, TypeAlias, cast
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
 
 import attrs
 import trio
 
-from .accumulate import PanelAccumulator
 from .broadcast import EdgeReader, UpdateReader, ValueReader
-from .credentials import SpanCredentials
-from .enums import ConnectionReason
-from .errors import SpanPanelCertificateError, SpanPanelConnectionError, SpanPanelTimeoutError
+from .command import CommandOutcome
+from .enums import ConnectionReason, Control, DominantPowerSource, GridState, RelayState, ShedPriority
+from .errors import SpanPanelConnectionError
 from .homie import ConnectionEdge, Instant, Obstacle
-from .link import Connection, Dialer, broker_port, diagnose, find_serial, load_trust, open_link, the_dialer
-from .onboard import find_ca, find_credentials
 from .options import PanelOptions
-from .rest import download_ca_cert
+from .protocol import CAPABILITY_OF_CONTROL, PanelCapability
 from .service import PanelService
 from .snapshot import SpanPanelSnapshot
-from .span import FieldMetadata
-from .tracker import PanelTracker
+from .span import FieldMetadata, OfferedControl
 
-__all__ = ["PanelStatistics", "SpanPanel", "SpanPanelUpdate", "fetch_snapshot", "open_span_panel"]
+__all__ = ["PanelStatistics", "SpanPanel", "SpanPanelUpdate"]
 
 _CLOSED: Final = Obstacle(ConnectionReason.LINK_LOST, "the panel is closed")
 
@@ -59,6 +44,7 @@ class PanelStatistics:
         topics: topics kept.
         data_model: the version of the parent/child data model, as published; ``None`` for the flat one.
         last_message_age: seconds since the newest message; ``None`` before the first.
+        audits_missed: commands that ``audit`` was too slow to hear of.
     """
 
     messages: int
@@ -72,6 +58,7 @@ class PanelStatistics:
     topics: int
     data_model: str | None
     last_message_age: float | None
+    audits_missed: int
 
 
 class SpanPanel:
@@ -85,6 +72,7 @@ class SpanPanel:
         self._accumulator = service.accumulator
         self._broadcast = service.accumulator.broadcast
         self._tracker = service.accumulator.tracker
+        self._commands = service.accumulator.commands
 
     def __repr__(self) -> str:
         """Who, where, and whether live."""
@@ -236,8 +224,126 @@ class SpanPanel:
         self._broadcast.check_open()
         return self._tracker.field_metadata()
 
+    # --- what a user commands ---
+
+    def controls(self) -> tuple[OfferedControl, ...]:
+        """What can be commanded now, by its own description: circuit by circuit, locked or not, and why.
+
+        Raises:
+            SpanPanelStaleDataError: the panel is not live.
+            SpanPanelClosedError: the ``async with`` block has ended.
+        """
+        self._broadcast.check_open()
+        return self._tracker.controls()
+
+    @property
+    def capabilities(self) -> PanelCapability:
+        """The same in one value; while the panel is not live, what does not depend on that."""
+        found = PanelCapability.PUSH_STREAMING | PanelCapability.EBUS_MQTT
+        if not self.live:
+            return found
+        battery = self.snapshot.battery
+        if battery is not None and battery.soc_percentage is not None:
+            found |= PanelCapability.BATTERY_SOE
+        for offered in self._tracker.controls():
+            if offered.refusal is None:
+                found |= CAPABILITY_OF_CONTROL[offered.control]
+        return found
+
+    async def set_circuit_relay(
+        self, circuit_id: str, state: RelayState | str, *, within: float | None = None
+    ) -> CommandOutcome:
+        """Open or close a circuit's relay, and wait for what becomes of it.
+
+        Nothing is sent unless the panel is live, the circuit described and not locked, and the broker has answered a
+        ping within the last second. What is sent is sent once. The outcome says how far it got: read it, for only
+        `CommandOutcome.is_done` means that the relay is as wanted.
+
+        Args:
+            circuit_id: a key of ``snapshot.circuits``.
+            state: OPEN (no current can flow) or CLOSED.
+            within: the deadline, s, for everything: ``authorise``, earlier commands to this relay, and the waiting.
+                5 for relays, 2 for all others.
+
+        Raises:
+            SpanPanelUnknownTargetError: there is no such circuit, or it has no relay.
+            SpanPanelLockedError: the relay must not be commanded.
+            SpanPanelCommandValueError: neither OPEN nor CLOSED.
+            SpanPanelNotAuthorisedError: ``authorise`` said no, or nothing in time. What it raises comes out unchanged.
+            SpanPanelStaleDataError: the panel is not live, or the link of the call ended before anything was sent.
+            SpanPanelClosedError: the ``async with`` block has ended.
+            SpanPanelValidationError: ``within`` is no time.
+
+        A checkpoint. Cancelling the call withdraws a command that was not written yet; one that was is not undone, and
+        only the waiting ends.
+        """
+        return await self._commands.send(Control.RELAY, circuit_id, state, within)
+
+    async def set_circuit_priority(
+        self, circuit_id: str, priority: ShedPriority | str, *, within: float | None = None
+    ) -> CommandOutcome:
+        """Say when a circuit is shed: OFF_GRID, SOC_THRESHOLD or NEVER. Otherwise as `set_circuit_relay`.
+
+        Also for a circuit whose relay is locked; without a battery it is not known to have any effect.
+        """
+        return await self._commands.send(Control.PRIORITY, circuit_id, priority, within)
+
+    async def set_dominant_power_source(
+        self, value: DominantPowerSource | str, *, within: float | None = None
+    ) -> CommandOutcome:
+        """Say what feeds the house: loads are shed when it is not GRID. Otherwise as `set_circuit_relay`.
+
+        For a stale value while the battery's link is lost; the battery has its way again when it is back. No effect
+        before r202609. On a parent/child panel (r202633 on) GRID asserts ON_GRID, and BATTERY, PV and GENERATOR
+        OFF_GRID; see `assert_islanding_state`.
+        """
+        return await self._commands.send(Control.DOMINANT_POWER_SOURCE, self.serial_number, value, within)
+
+    async def assert_islanding_state(self, value: GridState | str, *, within: float | None = None) -> CommandOutcome:
+        """Say whether the house is ON_GRID or OFF_GRID, while the battery cannot. Otherwise as `set_circuit_relay`.
+
+        Parent/child panels only. The panel takes it only while the battery's communication is lost or degraded; else
+        nothing happens, which shows as ACCEPTED or UNCONFIRMED. It ends by itself when the battery is back: NONE cannot
+        be written. Asserting ON_GRID while the grid is down stops the shedding, and drains the battery.
+        """
+        return await self._commands.send(Control.ISLANDING, self.serial_number, value, within)
+
+    async def set_evse_charge_limit(
+        self, node_id: str, amps: int | str, *, within: float | None = None
+    ) -> CommandOutcome:
+        """Limit a charger's current, A. Otherwise as `set_circuit_relay`.
+
+        Args:
+            node_id: a key of ``snapshot.evse``.
+            amps: whole A, within what the charger declares and was commissioned for: nothing is clamped here.
+            within: see there.
+
+        From r202627 on, where the charger's own description declares the limit as settable.
+        """
+        return await self._commands.send(Control.CHARGE_LIMIT, node_id, amps, within)
+
+    async def set_property(
+        self, device_id: str, node_id: str, property_id: str, value: object, *, within: float | None = None
+    ) -> CommandOutcome:
+        """Set a property that span_trio has no field for. Otherwise as `set_circuit_relay`.
+
+        Only what is in ``snapshot.adopted_devices`` or ``snapshot.extension_properties`` and declares itself as
+        settable; what has a field has a command of its own, or is not to be set. Parent/child panels only.
+
+        Args:
+            device_id: the Homie device; likewise ``node_id`` and ``property_id``, as those say them.
+            value: of the property's datatype, or its text on the wire.
+            within: see there.
+        """
+        place = f"{device_id}/{node_id}/{property_id}"
+        return await self._commands.send(Control.PROPERTY, place, value, within)
+
+    # --- the link ---
+
     async def ping(self) -> float:
-        """The round trip to the broker, s. A checkpoint; cancelling it harms nothing.
+        """The round trip to the broker, s; what it sent before its answer is in the snapshot then.
+
+        A checkpoint; cancelling it harms nothing.
 
         Raises:
             SpanPanelConnectionError: there is no link, or it was lost meanwhile.
@@ -264,146 +370,5 @@ class SpanPanel:
             topics=tree.forest.topic_count,
             data_model=tracker.version.text,
             last_message_age=trio.current_time() - tracker.heard_at.monotonic if tracker.messages else None,
+            audits_missed=self._commands.unheard,
         )
-
-
-@contextlib.asynccontextmanager
-async def open_span_panel(
-    host: str,
-    *,
-    credentials: SpanCredentials | Callable[[], Awaitable[SpanCredentials]] | None = None,
-    store: str | os.PathLike[str] | None = None,
-    passphrase: str | None = None,
-    options: PanelOptions | None = None,
-    dialer: Dialer | None = None,
-) -> AsyncGenerator[SpanPanel, None]:
-    """Open a panel, or any broker that carries the tree of one; yields it once its first snapshot is complete.
-
-    The first connect must succeed. From then on the connection is kept: a link that is lost is made anew, for as long
-    as the block lasts, and `SpanPanel.edges` tell of it.
-
-    Args:
-        host: name or address of the panel. With TLS it must stand in the panel's certificate.
-        credentials: who it is, how to log in, whom to trust; or an async function that gives them, which is called
-            again when they are refused. Without a serial number the broker is asked, and must carry one panel only.
-            Without a CA, the panel's is fetched over HTTP and trusted (see also `PanelOptions.ca_sha256`).
-        store: a file that holds credentials, read when none are given, and again when they are refused. Where there is
-            none yet, ``passphrase`` registers with the panel and the result is stored, before it is used: with mode
-            0600, written as a whole.
-        passphrase: the panel's (in SPAN's app). Without a store every start adds an entry to the panel's list of
-            clients, which is warned of.
-        options: everything else.
-        dialer: how to get a stream to the broker, in place of TCP and TLS: a tunnel, or a panel in memory.
-
-    Raises:
-        SpanPanelAuthError: the panel refuses the passphrase, or its broker the credentials or the subscription: at the
-            beginning, or later for longer than ``auth_grace``.
-        SpanPanelCertificateError: the panel's certificate is not good for this host, or is of another CA than the
-            trusted one: at the beginning, or later for that CA (see `PanelOptions.on_ca_change`).
-        SpanPanelConnectionError: the first connect failed. The message says how.
-        SpanPanelTimeoutError: no complete snapshot within ``ready_timeout``; names what is missing.
-        SpanPanelDataModelError: the panel publishes a data model that is not known, or not readable; also later, after
-            an upgrade.
-        SpanPanelValidationError: host, credentials or options cannot be meant.
-        SpanPanelAPIError: the panel does not hand out its CA, or registers nobody.
-        SpanPanelInternalError: a bug in span_trio.
-
-    An exception of the block itself comes out unchanged, and so does one of the function that gives the credentials
-    first. When the panel fails the block is cancelled. When somebody
-    cancels from outside, the panel closes after the block's ``finally``. Closing takes ``close_grace`` at most.
-    """
-    options = PanelOptions() if options is None else options
-    deadline = trio.current_time() + options.ready_timeout
-    fetch_ca = partial(download_ca_cert, host, port=options.http_port) if options.source == "panel" else None
-    with _in_time(deadline, host, lambda: ("a connection",)):
-        source = await find_credentials(
-            host, credentials=credentials, store=store, passphrase=passphrase, options=options
-        )
-        credentials = source.first
-        ca_pem = await find_ca(host, credentials, options)
-        serial = credentials.serial_number
-        if serial is None:
-            tls = await load_trust(ca_pem) if options.encrypted else None
-            try:
-                async with open_link(host, credentials, options, tls, dialer) as link:
-                    serial = await find_serial(link, options)
-            except SpanPanelCertificateError as refused:
-                port = broker_port(credentials, options)
-                dial = the_dialer(options, dialer)
-                raise await diagnose(refused, host, port, ca_pem, dialer=dial, fetch_ca=fetch_ca) from refused
-            credentials = attrs.evolve(credentials, serial_number=serial)
-    connection = Connection(
-        host,
-        credentials,
-        ca_pem,
-        options,
-        ask=source.ask,
-        fetch_ca=fetch_ca,
-        dialer=dialer,
-    )
-    tracker = PanelTracker(serial, options)
-    service = PanelService(host, PanelAccumulator(tracker, edges_held=options.edges_held), connection, options)
-
-    body_error: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(service.run)
-            try:
-                with service.body_scope:
-                    with _in_time(deadline, host, tracker.tree.missing):
-                        await service.wait_ready()
-                    with trio.CancelScope(deadline=deadline):  # worth waiting for, and no reason to fail
-                        await service.wait_size()
-                    try:
-                        yield SpanPanel(host, serial, options, service)
-                    except BaseException as error:  # noqa: ASYNC103 - raised below, around the nursery
-                        if _is_cancelled(error):
-                            raise
-                        body_error = error  # around this scope, too: it would make another group of a group
-            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, around the nursery
-                body_error = error
-            finally:
-                service.close()
-    finally:
-        if body_error is not None:
-            if service.failure is not None:
-                body_error.add_note(f"meanwhile, the panel failed: {service.failure}")
-            raise body_error
-        if service.failure is not None:
-            raise service.failure from service.failure.__cause__  # that it cancelled the body is no context
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Whether a cancellation is in it, which whoever asked for it must get back."""
-    if isinstance(error, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", error).subgroup(trio.Cancelled) is not None
-    return isinstance(error, trio.Cancelled)
-
-
-@contextlib.contextmanager
-def _in_time(deadline: float, host: str, missing: Callable[[], tuple[str, ...]]) -> Generator[None, None, None]:
-    with trio.CancelScope(deadline=deadline) as scope:
-        yield
-    if scope.cancelled_caught:
-        what = missing()
-        message = f"the panel at {host} is not ready in time; missing: {'; '.join(what)}"
-        raise SpanPanelTimeoutError(message, what) from None
-
-
-async def fetch_snapshot(
-    host: str,
-    *,
-    credentials: SpanCredentials | Callable[[], Awaitable[SpanCredentials]] | None = None,
-    store: str | os.PathLike[str] | None = None,
-    passphrase: str | None = None,
-    options: PanelOptions | None = None,
-    dialer: Dialer | None = None,
-) -> SpanPanelSnapshot:
-    """Connect, take one complete snapshot, close.
-
-    Arguments and errors as of `open_span_panel`.
-    """
-    async with open_span_panel(
-        host, credentials=credentials, store=store, passphrase=passphrase, options=options, dialer=dialer
-    ) as panel:
-        return await anext(panel.snapshots())

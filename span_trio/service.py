@@ -3,7 +3,8 @@
 The rules of this room:
 
 * Two tasks: the connection task (`Connection.run`) sends lists of events over a bounded memory channel to the
-  accumulator task (`PanelAccumulator.run`). A third looks the panel's size up over REST where the tree does not tell.
+  accumulator task (`PanelAccumulator.run`). A third looks the panel's size up over REST where the tree does not
+  tell, a fourth tells the user's ``audit`` of commands.
 * What a retry cannot mend is data: the connection task returns it, and the body of the ``async with`` is cancelled.
   Anything else that fails is one `SpanPanelInternalError` with its cause (I12).
 * The tasks are shielded, so they outlive the body's ``finally`` blocks when somebody cancels from outside. `close` ends
@@ -56,6 +57,7 @@ class PanelService:
             try:
                 async with trio.open_nursery() as tasks:
                     tasks.start_soon(self._learn_schema)
+                    tasks.start_soon(self.accumulator.commands.run_audit)
                     tasks.start_soon(self._until_failure, partial(self.accumulator.run, receive))
                     await self._until_failure(partial(self.connection.run, send))
             except* (KeyboardInterrupt, SystemExit) as group:
@@ -79,6 +81,7 @@ class PanelService:
         """The body has left: end the tasks. Iterators that are still held raise from now on."""
         self.closed = True
         self.accumulator.broadcast.close(SpanPanelClosedError)
+        self.accumulator.commands.close()
         self._scope.cancel()
 
     async def wait_ready(self) -> None:

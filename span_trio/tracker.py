@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from .enums import ConnectionReason
+from .enums import ConnectionReason, Control
 from .errors import SpanPanelStaleDataError
 from .frozenmap import FrozenMap
 from .homie import Accumulator, ConnectionEdge, Dirty, Forest, Instant, Message, Obstacle
@@ -21,11 +21,14 @@ from .span import (
     FieldMetadata,
     FlatBuilder,
     HomieSchema,
+    OfferedControl,
     ParentChildBuilder,
     Version,
     awaited,
+    controls,
     data_model,
     field_metadata,
+    resolve_command,
 )
 from .throttle import Throttle
 
@@ -185,10 +188,29 @@ class PanelTracker:
         Raises:
             SpanPanelStaleDataError: the panel is not live.
         """
+        return field_metadata(self.tree.forest, self.tree.root, self._model_of_now(), self._schema)
+
+    def controls(self) -> tuple[OfferedControl, ...]:
+        """What can be commanded, locked or not, as of now.
+
+        Raises:
+            SpanPanelStaleDataError: the panel is not live.
+        """
+        return tuple(controls(self.tree.forest, self.tree.root, self._model_of_now()))
+
+    def resolve_command(self, control: Control, subject: str, wanted: object) -> tuple[OfferedControl, bytes]:
+        """See `span.resolve_command`.
+
+        Raises:
+            SpanPanelStaleDataError: the panel is not live.
+        """
+        model = self._model_of_now()
+        return resolve_command(self.tree.forest, self.tree.root, model, control=control, subject=subject, wanted=wanted)
+
+    def _model_of_now(self) -> DataModel:
         if self.tree.obstacle is not None:
             raise SpanPanelStaleDataError(*self.tree.obstacle)
-        version = data_model(self.tree.forest, self.tree.root)
-        return field_metadata(self.tree.forest, self.tree.root, version.model, self._schema)
+        return data_model(self.tree.forest, self.tree.root).model
 
     def publish(self, at: Instant) -> SpanPanelSnapshot | None:
         """The snapshot that is due now and was not published yet, if there is one.

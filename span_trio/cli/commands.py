@@ -29,8 +29,8 @@ from ..errors import (
     SpanPanelTimeoutError,
     SpanPanelValidationError,
 )
+from ..opening import fetch_snapshot, open_span_panel
 from ..options import PanelOptions
-from ..panel import fetch_snapshot, open_span_panel
 from ..recording import Played, find_panel, play, read_recording
 from ..snapshot import SpanPanelSnapshot
 from ..span import HomieSchema

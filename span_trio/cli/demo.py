@@ -17,7 +17,7 @@ import trio
 from rich.console import Console
 
 from ..errors import SpanPanelValidationError
-from ..panel import open_span_panel
+from ..opening import open_span_panel
 from ..simulator import BUILDS, BUILT_IN, HouseSpec, check_build, find_house, open_simulated_panel
 from ..store import save_credentials
 from .live import show

@@ -10,11 +10,12 @@ import attrs
 import click
 import trio
 
-from ..accumulate import now
+from ..clock import now
 from ..enums import ConnectionReason
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError, SpanPanelError
 from ..homie import Accumulator, Instant, Message, Obstacle
 from ..link import (
+    Answered,
     ConnectFailed,
     Link,
     LinkEvent,
@@ -103,7 +104,7 @@ async def _follow(
                     _log.warning("passed over a message that is too large, on %s", topic)
                 case LinkLost(why=why):
                     raise SpanPanelConnectionError(f"the link was lost: {why.detail}")
-                case LinkUp() | ConnectFailed():  # a connection's, and this is one session
+                case LinkUp() | ConnectFailed() | Answered():  # a connection's, and this is one session
                     pass
                 case batch:
                     tree.receive(batch, at)

@@ -36,6 +36,8 @@ class Node:
     targets: dict[str, Value] = attrs.field(factory=dict[str, Value])
     changed: dict[str, float] = attrs.field(factory=dict[str, float])
     """Property id -> wall time (Unix s) of the last change that was not a replay."""
+    unreadable: set[str] = attrs.field(factory=set[str])
+    """Properties whose payload is not valid for their datatype: they have no value, and are not absent either."""
     topics: int = 0
     """How many of its topics are kept; a node with none that nobody describes is forgotten."""
 

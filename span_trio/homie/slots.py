@@ -237,11 +237,15 @@ class PropertySlot(Slot):
     def _show(self) -> bool:
         """Make the decoded payload what shows; true when that is a change."""
         value: Value | None = None
+        if self.node.unreadable and not self.is_target:
+            self.node.unreadable.discard(self.name)
         if self.declaration is not None and self.raw:
             try:
                 value = self.decode(self.raw)
             except InvalidPayload:
                 self.ledger.dropped["invalid payload"] += 1
+                if not self.is_target:
+                    self.node.unreadable.add(self.name)
         old = self.shown.get(self.name)
         if value == old and repr(value) == repr(old):  # 1, 1.0 and True are equal too, and within JSON
             if self.declaration is not None:

@@ -1,7 +1,8 @@
 """From a host name to a stream of messages: the shell around the codec. trio lives from here on up.
 
 `streams` (TCP and TLS), `websocket`, `dial` (host and port to a stream), `session` (one MQTT session over a stream),
-`connect` (all of it, once), `trust` (TLS contexts, and what is wrong with a certificate), `backoff`, `connection` (all
+`publication` (what is published over it), `connect`
+(all of it, once), `trust` (TLS contexts, and what is wrong with a certificate), `backoff`, `connection` (all
 of it, again and again: the connection task).
 """
 
@@ -9,10 +10,12 @@ from .backoff import Backoff
 from .connect import broker_port, find_serial, open_link, the_dialer
 from .connection import Connection
 from .dial import Dialer, dial
-from .session import ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
+from .publication import Publication
+from .session import Answered, ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
 from .trust import diagnose, fingerprint, load_trust, tls_context
 
 __all__ = [
+    "Answered",
     "Backoff",
     "ConnectFailed",
     "Connection",
@@ -22,6 +25,7 @@ __all__ = [
     "LinkLost",
     "LinkUp",
     "Oversize",
+    "Publication",
     "ReplayEnd",
     "broker_port",
     "diagnose",

@@ -13,12 +13,14 @@ The rules of this room:
   comes after the whole replay. Pings that were sent while it is outstanding must be answered too, so that a dropped
   PINGRESP is never mistaken. If there is none, and no retained message for `QUIET`, the barrier has failed. So it has
   behind a replay of `REPLAY_LIMIT` messages: mosquitto drops what it cannot queue, and may queue PINGRESP again.
+* What is published leaves when the writer is free, or never (`publication`).
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Callable, Generator
 from typing import Final, NamedTuple, TypeAlias
 
 import attrs
@@ -27,9 +29,10 @@ import trio
 from ..enums import ConnectionReason
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError
 from ..homie import Message, Obstacle, Request
-from ..mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, SubAck
+from ..mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, PubAck, SubAck
+from .publication import Publication, Publications
 
-__all__ = ["ConnectFailed", "Link", "LinkEvent", "LinkLost", "LinkUp", "Oversize", "ReplayEnd"]
+__all__ = ["Answered", "ConnectFailed", "Link", "LinkEvent", "LinkLost", "LinkUp", "Oversize", "ReplayEnd"]
 
 QUIET: Final = 2.0
 """Seconds without a retained message after which a replay is over, or stuck."""
@@ -57,6 +60,12 @@ class ReplayEnd(NamedTuple):
     passed: bool
 
 
+class Answered(NamedTuple):
+    """A ping was answered: what the broker sent before it is in the events before. Set by whoever takes it."""
+
+    waiter: trio.Event
+
+
 class Oversize(NamedTuple):
     """A message on ``topic`` was larger than the limit, and was passed over."""
 
@@ -82,7 +91,7 @@ class LinkLost(NamedTuple):
     why: Obstacle
 
 
-LinkEvent: TypeAlias = "list[Message] | ReplayEnd | Oversize | LinkUp | LinkLost | ConnectFailed"
+LinkEvent: TypeAlias = "list[Message] | ReplayEnd | Answered | Oversize | LinkUp | LinkLost | ConnectFailed"
 
 
 @attrs.define
@@ -106,6 +115,8 @@ class Link:
         """Why the session is over; ``None`` while it is not, and when it was ended from this side."""
         self.succeeded: bool = False
         """Whether it has led to a live tree; for whoever decides how soon to try again."""
+        self.answered_at: float = float("-inf")
+        """When the newest PINGRESP came, on trio's clock."""
         self._stream = stream
         self._codec = codec
         self._keepalive = keepalive
@@ -117,6 +128,8 @@ class Link:
         self._send_scope = trio.CancelScope(shield=True)
         self._barrier: _Barrier | None = None
         self._pongs: deque[tuple[float, trio.Event | None]] = deque()  # outstanding pings: sent when, who waits for it
+        self._waiters: set[trio.Event] = set()  # of those and of pings whose answer is on its way
+        self._publications = Publications(codec)
         self._task_scope = trio.CancelScope()
         self._reading = True  # and not waiting for whoever takes the events
         self._alive_at = 0.0  # when a whole packet came last
@@ -229,10 +242,15 @@ class Link:
                 self._lose(ConnectionReason.PROTOCOL_ERROR, broken)
             elif self._codec.packets > packets:
                 self._alive_at = trio.current_time()
-            gathered = not gathered and 0 < len(data) < _ENOUGH and self._barrier is None and not self._pongs
+            gathered = not gathered and 0 < len(data) < _ENOUGH and not self._is_awaited
             if gathered:
                 with trio.move_on_after(_GATHER) as self._nap:
                     await trio.sleep_forever()
+
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether somebody waits for what comes next."""
+        return self._barrier is not None or bool(self._pongs) or bool(self._publications)
 
     async def _receive(self) -> bytes:
         """Some bytes; none when the link is lost."""
@@ -269,6 +287,8 @@ class Link:
                     items.append(batch)
                 case Pong():
                     items += self._pong()
+                case PubAck(mid=mid):
+                    self._publications.acknowledge(mid)
                 case SubAck(mid=mid, refused=refused):
                     self._subscribed(mid, refused=refused)
                 case Oversized(topic=topic):
@@ -322,17 +342,21 @@ class Link:
         barrier.answered.set()
 
     def _pong(self) -> list[LinkEvent]:
+        self.answered_at = trio.current_time()
+        items: list[LinkEvent] = []
         if self._pongs:
-            self._forget_ping()
+            _, waiter = self._pongs.popleft()
+            if waiter is not None:
+                items.append(Answered(waiter))
         barrier = self._barrier
         if barrier is None or not barrier.answered.is_set():
-            return []
+            return items
         barrier.pongs += 1
         if barrier.pongs < barrier.pings:
-            return []
+            return items
         self._barrier = None
         barrier.done.set()
-        return [ReplayEnd(passed=barrier.retained < REPLAY_LIMIT)]
+        return [*items, ReplayEnd(passed=barrier.retained < REPLAY_LIMIT)]
 
     def _count(self, barrier: _Barrier, batch: list[Message]) -> None:
         retained = sum(message.retain for message in batch)
@@ -343,7 +367,9 @@ class Link:
     # --- out ---
 
     async def ping(self) -> float:
-        """A PINGREQ round trip, s. An answer that the broker dropped is given up when the next PINGREQ is due.
+        """A PINGREQ round trip, s; everything that came before the answer has been taken then.
+
+        An answer that the broker dropped is given up when the next PINGREQ is due.
 
         Raises:
             SpanPanelConnectionError: the link was lost meanwhile.
@@ -354,11 +380,32 @@ class Link:
         began = trio.current_time()
         if self._barrier is not None:
             self._barrier.pings += 1
+        self._waiters.add(answered)
         self._send_ping(answered)
-        await answered.wait()
+        try:
+            await answered.wait()
+        finally:
+            self._waiters.discard(answered)
         if self._closing:
             raise SpanPanelConnectionError("the link was lost")
         return trio.current_time() - began
+
+    @contextlib.contextmanager
+    def publishing(
+        self, topic: str, payload: bytes, *, qos: int, may_go: Callable[[], bool]
+    ) -> Generator[Publication, None, None]:
+        """Publish a message, and hear what becomes of it. On the way out it is withdrawn, if it has not left yet."""
+        publication = Publication(topic, payload, qos, may_go)
+        if self._closing:
+            publication.over.set()
+        else:
+            self._publications.add(publication)
+            self._nap.cancel()  # somebody waits for the answer
+            self._queued.set()
+        try:
+            yield publication
+        finally:
+            self._publications.withdraw(publication)
 
     def _send_ping(self, waiter: trio.Event | None) -> None:
         now = trio.current_time()
@@ -385,7 +432,7 @@ class Link:
         with self._send_scope:
             try:
                 while True:
-                    data = self._codec.take_outgoing()
+                    data = self._codec.take_outgoing() or self._publications.take()
                     if data:
                         await self._stream.send_all(data)
                         self.bytes_sent += len(data)
@@ -401,14 +448,15 @@ class Link:
     def _begin_close(self) -> None:
         """Let the writer finish: DISCONNECT behind what is queued, within the grace."""
         self._closing = True
+        self._publications.end()
         if self.lost is None:
             self._codec.disconnect()
             self._send_scope.deadline = trio.current_time() + self._close_grace
         else:
             self._send_scope.cancel()
         self._queued.set()
-        while self._pongs:
-            self._forget_ping()
+        for waiter in self._waiters:
+            waiter.set()
 
     async def _drain(self) -> None:
         """Wait for the broker to hang up: closing on unread data would reset the link and could undo DISCONNECT."""

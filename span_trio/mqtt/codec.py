@@ -24,9 +24,9 @@ from ..homie import Message
 from .framing import MAX_PACKET, Frame, Framer, FramingError
 from .memory import MemoryClient
 
-__all__ = ["Broken", "Codec", "ConnAck", "Event", "Messages", "Oversized", "Pong", "SubAck"]
+__all__ = ["Broken", "Codec", "ConnAck", "Event", "Messages", "Oversized", "Pong", "PubAck", "SubAck"]
 
-_CONNACK, _PUBLISH, _SUBACK, _PINGREQ, _PINGRESP, _DISCONNECT = 0x20, 0x30, 0x90, 0xC0, 0xD0, 0xE0
+_CONNACK, _PUBLISH, _PUBACK, _SUBACK, _PINGREQ, _PINGRESP, _DISCONNECT = 0x20, 0x30, 0x40, 0x90, 0xC0, 0xD0, 0xE0
 _QOS_0: Final = 0xF6  # the bits of kind and QoS: equal to `_PUBLISH` for one at QoS 0
 _RETAIN: Final = 0x01
 _LONGEST_TEXT: Final = 0xFFFF  # bytes
@@ -52,6 +52,12 @@ class SubAck(NamedTuple):
     refused: bool
 
 
+class PubAck(NamedTuple):
+    """The broker's answer to a PUBLISH at QoS 1: it has it. It comes for one that an access list drops, too."""
+
+    mid: int
+
+
 class Pong(NamedTuple):
     """A PINGRESP."""
 
@@ -68,7 +74,7 @@ class Broken(NamedTuple):
     why: str
 
 
-Event: TypeAlias = Messages | ConnAck | SubAck | Pong | Oversized | Broken
+Event: TypeAlias = Messages | ConnAck | SubAck | PubAck | Pong | Oversized | Broken
 
 
 class Codec:
@@ -106,6 +112,7 @@ class Codec:
         self._outgoing = bytearray()
         self._client = MemoryClient(client_id)
         self._client.on_subscribe = self._on_subscribe
+        self._client.max_inflight_messages_set(0)  # or paho would hold a command back, and send it later
         if username is not None:
             try:
                 size = max(len(text.encode()) for text in (username, password or ""))
@@ -126,6 +133,13 @@ class Codec:
     def unsubscribe(self, filters: Sequence[str]) -> None:
         """Queue an UNSUBSCRIBE."""
         self._client.unsubscribe(list(filters))
+
+    def publish(self, topic: str, payload: bytes, *, qos: int) -> int:
+        """Queue a PUBLISH, never retained; returns its packet id. At QoS 1 a `PubAck` with that id is to come.
+
+        It is sent once: paho sends again only on a new connection, and a codec has none.
+        """
+        return self._client.publish(topic, payload, qos=qos).mid
 
     def ping(self) -> None:
         """Queue a PINGREQ, behind everything queued so far."""
@@ -203,6 +217,8 @@ class Codec:
             raise _BrokenError("a PINGREQ, which only a client may send")
         if kind == _SUBACK and frame.size < 3:  # paho would take no answer for a yes
             raise _BrokenError("a SUBACK without a return code")
+        if kind == _PUBACK and frame.size == 2:  # paho's callback tells of QoS 0 as well, when that is written
+            self._event(PubAck(int.from_bytes(raw[frame.start : frame.start + 2], "big")))
         if kind == _CONNACK and frame.size == 2:  # paho does not report codes 1 and 2
             code = raw[frame.start + 1]
             self._event(ConnAck(code))

@@ -2,14 +2,15 @@
 
 `model` (which data model a panel publishes, and what to wait for); `flat` and `fields` (builder and tables for firmware
 to r202627); `tree`, `parts`, `child_fields`, `islanding` and `adopt` (the same for r202633 on); `tables`, `convert` and
-`derive` (what both share); `schema` (what properties are where a description is bare), `panels` (which devices are
-panels), `phases`.
+`derive` (what both share); `controls` (what can be commanded); `schema` (what properties are where a description is
+bare), `panels` (which devices are panels), `phases`.
 """
 
 from typing import Final
 
 from ..homie import Fallback
 from .child_fields import CAPABILITIES
+from .controls import OfferedControl, controls, resolve_command
 from .derive import firmware_build
 from .fields import circuit_id
 from .flat import FlatBuilder
@@ -39,18 +40,21 @@ __all__ = [
     "FlatBuilder",
     "HomieSchema",
     "NodeType",
+    "OfferedControl",
     "ParentChildBuilder",
     "PhaseDistribution",
     "Version",
     "are_tabs_opposite_phase",
     "awaited",
     "circuit_id",
+    "controls",
     "data_model",
     "field_metadata",
     "find_panels",
     "firmware_build",
     "get_phase_distribution",
     "get_tab_phase",
+    "resolve_command",
     "suggest_balanced_pairing",
     "validate_solar_tabs",
 ]

@@ -12,10 +12,10 @@ from .convert import text
 from .fields import circuit_id
 from .parts import Kind, Part
 
-__all__ = ["adopted", "extensions"]
+__all__ = ["FoundProperty", "adopted", "extensions", "properties"]
 
 
-class _Property(NamedTuple):
+class FoundProperty(NamedTuple):
     """A property of a device, declared or (of a bare node) published."""
 
     capability: str
@@ -24,14 +24,15 @@ class _Property(NamedTuple):
     value: str | None
 
 
-def _properties(part: Part) -> Iterator[_Property]:
+def properties(part: Part) -> Iterator[FoundProperty]:
+    """Every property of a device, by its capabilities as they are known."""
     for capability, node in part.nodes.items():
         described = None if node.description is None else node.description.properties
         # What a bare node has is in no order of its own: a broker's is not one.
         bare = {name: PropertyDescription(name) for name in sorted(node.values)}
         declared = bare if described is None else described
         for name, declaration in declared.items():
-            yield _Property(capability, node, declaration, part.text_of(capability, name))
+            yield FoundProperty(capability, node, declaration, part.text_of(capability, name))
 
 
 def adopted(part: Part) -> AdoptedDevice:
@@ -63,7 +64,7 @@ def adopted(part: Part) -> AdoptedDevice:
                 if found.declared.settable
                 else None,
             )
-            for found in _properties(part)
+            for found in properties(part)
         ),
     )
 
@@ -86,7 +87,7 @@ def extensions(part: Part) -> tuple[ExtensionProperty, ...]:
             settable=found.declared.settable,
             value=found.value,
         )
-        for found in _properties(part)
+        for found in properties(part)
         if f"{found.capability}/{found.declared.id}" not in KNOWN[part.kind]
         and (found.value is not None or found.declared.settable)
     )

@@ -178,6 +178,8 @@ def _always_on(part: Part) -> bool | None:
 
 def _user_controllable(part: Part) -> bool:
     """Declared as settable, and not locked: a declaration may be stale after recommissioning (section 4)."""
+    if "switch" in part.nodes and "relay-controllable" in part.nodes["switch"].unreadable:
+        return False
     return part.here and part.settable("switch", "relay") and _always_on(part) is not True
 
 

@@ -147,8 +147,11 @@ CIRCUIT: Final[Table] = {
     "is_240v": _value("dipole", flag),
     "priority": _value("shed-priority", known(ShedPriority)),
     "priority_target": _target("shed-priority", member(ShedPriority)),
-    # Flat $settable is the same on every circuit: the flag is the lock, and no flag means permitted.
-    "is_user_controllable": Step(lambda node: flag(node.values.get("always-on")) is not True, ("always-on",)),
+    # Flat $settable is the same on every circuit: the flag is the lock; none means permitted, an unreadable one locks.
+    "is_user_controllable": Step(
+        lambda node: flag(node.values.get("always-on")) is not True and "always-on" not in node.unreadable,
+        ("always-on",),
+    ),
     "is_sheddable": _value("sheddable", flag),
     "is_never_backup": _value("never-backup", flag),
     "always_on": _value("always-on", flag),

@@ -14,7 +14,7 @@ The rules of this room:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import attrs
@@ -24,7 +24,7 @@ from ..homie import Device, Forest, Node, NodeDescription, PropertyDescription, 
 from .convert import text
 from .fields import circuit_id
 
-__all__ = ["CAPABILITY", "Feed", "Kind", "Part", "direction_of", "feeds", "kind_of"]
+__all__ = ["CAPABILITY", "Feed", "Kind", "Part", "charger_keys", "direction_of", "feeds", "kind_of"]
 
 CAPABILITY: Final = "energy.ebus.capability."
 _DEVICE: Final = "energy.ebus.device."
@@ -151,6 +151,20 @@ def direction_of(lugs: Part) -> str:
         return said.upper()
     description = lugs.device.description
     return ("" if description is None else description.type or "").rpartition(".")[2].upper()
+
+
+def charger_keys(chargers: Sequence[Part]) -> dict[str, Part]:
+    """Chargers by their keys: the serial number, else the device's id.
+
+    Two with one serial number, or with none, or with another's id for one, must not collapse (lesson s1).
+    """
+    serials = [text(charger.value("info", "serial-number")) for charger in chargers]
+    ids = {charger.id for charger in chargers}
+    keys: dict[str, Part] = {}
+    for charger, serial in zip(chargers, serials, strict=True):
+        unique = serial is not None and serials.count(serial) == 1 and serial not in ids - {charger.id}
+        keys[serial if serial and unique else charger.id] = charger
+    return keys
 
 
 class Feed(NamedTuple):

@@ -37,7 +37,7 @@ from .child_fields import BATTERY, CIRCUIT, EVSE, KNOWN, MID, PV, TABLES
 from .convert import flag, text
 from .derive import PANEL_SIZES, firmware_build, negated, shared_inverter
 from .islanding import dsm_of, islanding, power_source, run_config_of
-from .parts import Feed, Kind, Part, direction_of, feeds, kind_of
+from .parts import Feed, Kind, Part, charger_keys, direction_of, feeds, kind_of
 from .tables import dependents, keep, keep_map, row
 
 __all__ = ["ParentChildBuilder"]
@@ -267,16 +267,11 @@ class ParentChildBuilder:
         return keep_map(self._inverters, FrozenMap(made_of))
 
     def _make_chargers(self) -> FrozenMap[str, SpanEvseSnapshot]:
-        chargers = self._by_kind[Kind.EVSE]
-        serials = [text(made.part.value("info", "serial-number")) for made in chargers]
-        ids = {made.part.id for made in chargers}
         made_of: dict[str, SpanEvseSnapshot] = {}
-        for made, serial in zip(chargers, serials, strict=True):
-            feed = self._feeds.get(made.part.id)
-            values = list(made.rows[0])
-            # Two with one serial number, or with none, or with another's id for one, must not collapse (lesson s1).
-            unique = serial is not None and serials.count(serial) == 1 and serial not in ids - {made.part.id}
-            key = values[_EVSE_KEY] = serial if serial and unique else made.part.id
+        for key, part in charger_keys([made.part for made in self._by_kind[Kind.EVSE]]).items():
+            feed = self._feeds.get(part.id)
+            values = list(self._made[part.id].rows[0])
+            values[_EVSE_KEY] = key
             if feed is not None:
                 values[_EVSE_FEED], _, values[_EVSE_LINK] = feed
             made_of[key] = keep(self._chargers.get(key), SpanEvseSnapshot(*values))

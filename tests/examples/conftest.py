@@ -17,7 +17,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """A house in place of the network, and a user's files: credentials and a recording."""
     house = House(trustme.CA())
     monkeypatch.setattr(importlib.import_module("span_trio.link.connect"), "dial", house.dial)
-    for place in ("span_trio", "span_trio.onboard", "span_trio.panel"):
+    for place in ("span_trio", "span_trio.onboard", "span_trio.opening"):
         monkeypatch.setattr(f"{place}.download_ca_cert", house.download_ca_cert)
     for place in ("span_trio", "span_trio.onboard"):
         monkeypatch.setattr(f"{place}.register_v2", house.register_v2)

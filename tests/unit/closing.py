@@ -65,7 +65,7 @@ class Scene:
         self.dial_fault: Exception | None = None
         self._monkeypatch = monkeypatch
         self._advertised = certificates().ca_pem
-        monkeypatch.setattr(import_module("span_trio.panel"), "download_ca_cert", self._download_ca_cert)
+        monkeypatch.setattr(import_module("span_trio.opening"), "download_ca_cert", self._download_ca_cert)
 
     async def _download_ca_cert(self, *_: object, **__: object) -> str:
         await trio.lowlevel.checkpoint()

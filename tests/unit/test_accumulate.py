@@ -20,6 +20,7 @@ from span_trio import (
     SpanPanelStaleDataError,
 )
 from span_trio.accumulate import PanelAccumulator, now
+from span_trio.commands import Commands
 from span_trio.homie import Message, Obstacle, Request
 from span_trio.link import ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
 from span_trio.tracker import PanelTracker
@@ -49,7 +50,8 @@ class Bench:
     """An accumulator that runs, fed by hand. It is the link, too."""
 
     def __init__(self, **options: Any) -> None:
-        self.accumulator = PanelAccumulator(PanelTracker(ROOT, PanelOptions(**options)), edges_held=8)
+        tracker = PanelTracker(ROOT, PanelOptions(**options))
+        self.accumulator = PanelAccumulator(tracker, Commands(tracker), edges_held=8)
         self.requests: list[Request] = []
         self.succeeded = False
         self.edges: list[ConnectionEdge] = []

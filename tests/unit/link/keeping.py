@@ -12,6 +12,7 @@ from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pa
 
 from span_trio import ConnectionEdge, PanelOptions, SpanCredentials, SpanPanelError, SpanPanelSnapshot
 from span_trio.accumulate import PanelAccumulator
+from span_trio.commands import Commands
 from span_trio.homie import Obstacle
 from span_trio.link import Backoff, Connection, LinkEvent
 from span_trio.tracker import PanelTracker
@@ -51,7 +52,8 @@ class Bench:
         """What ended it, if something has."""
         self.ended_at = float("inf")
         self.chance: Callable[[], float] = lambda: 1.0
-        self.accumulator: Final = PanelAccumulator(PanelTracker(ROOT, options), edges_held=256)
+        tracker = PanelTracker(ROOT, options)
+        self.accumulator: Final = PanelAccumulator(tracker, Commands(tracker), edges_held=256)
         self.connection: Final = Connection(
             "panel.test",
             credentials,

@@ -9,6 +9,7 @@ import trio
 
 from span_trio import PanelOptions, SpanPanelDataModelError
 from span_trio.accumulate import PanelAccumulator
+from span_trio.commands import Commands
 from span_trio.homie import Message
 from span_trio.link import Link, LinkEvent, LinkUp, ReplayEnd
 from span_trio.span import DataModel, HomieSchema
@@ -186,7 +187,8 @@ async def test_lesson_c_a_refused_version_ends_the_task_with_its_own_error(versi
         def subscribe(self, request: Any) -> None:
             pass
 
-    accumulator = PanelAccumulator(PanelTracker(ROOT, PanelOptions()), edges_held=8)
+    tracker = PanelTracker(ROOT, PanelOptions())
+    accumulator = PanelAccumulator(tracker, Commands(tracker), edges_held=8)
     send, receive = trio.open_memory_channel[list[LinkEvent]](2)
     retained = {**full_house_retained(), f"{ROOT}/info/data-model-version": version}
     replay: list[Any] = [Message(f"ebus/5/{tail}", payload.encode(), retain=True) for tail, payload in retained.items()]

@@ -1,0 +1,16 @@
+"""The time: on trio's clock, which a test can hold, and on the wall."""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from .homie import Instant
+
+__all__ = ["now"]
+
+
+def now() -> Instant:
+    """Now, on trio's clock and on the wall."""
+    return Instant(trio.current_time(), time.time())

@@ -1,0 +1,376 @@
+"""Commands: from a call to one truthful outcome.
+
+The rules of this room:
+
+* What cannot be meant is refused before anything is sent. Nothing is queued for a later link, nothing is sent twice,
+  and nothing leaves behind its deadline, after the epoch of its call, or while the panel is not live: that is asked
+  once more at the very moment at which the writer has room (I10).
+* Commands to one property take turns. What was written and not confirmed is remembered, across links: as long as it
+  may still act, "already so" is not believed.
+* The value is watched for in the stream of messages, from the moment at which the command leaves. Only a live message
+  of the same link confirms; what a broker has retained proves nothing.
+* A relay is commanded only over a link whose broker has just answered a ping, so that nothing is written into a frozen
+  one, to act minutes later (lesson E, "relay fires minutes after an outage").
+* ``audit`` hears of every call, refusals included, through a bounded queue, and delays nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+
+from .clock import now
+from .command import Command, CommandOutcome, CommandRecord
+from .enums import CommandResult, ConnectionReason, Control, RefusalReason
+from .errors import (
+    SpanPanelClosedError,
+    SpanPanelConnectionError,
+    SpanPanelError,
+    SpanPanelNotAuthorisedError,
+    SpanPanelStaleDataError,
+    SpanPanelValidationError,
+)
+from .homie import Datatype, Instant, InvalidPayload, Message, Value, decode_value, property_topic, set_topic
+from .link import Link, Publication
+from .span import OfferedControl
+from .tracker import PanelTracker
+
+__all__ = ["Audit", "Authorise", "Commands"]
+
+_log = logging.getLogger("span_trio.commands")
+
+Authorise: TypeAlias = Callable[[Command], Awaitable[None]]
+"""Asked before a command is sent; refuses by raising."""
+Audit: TypeAlias = Callable[[CommandRecord], Awaitable[None]]
+"""Told of every command, when its call has ended."""
+
+RELAY_DEADLINE: Final = 5.0
+"""Seconds that a relay command may take; likewise `DEADLINE` for all others (lesson E)."""
+DEADLINE: Final = 2.0
+_FRESH: Final = 1.0  # s: the age of a PINGRESP on which a relay command may follow
+_RECORDS_HELD: Final = 256
+
+
+@attrs.define(eq=False)
+class _Flight:
+    """A command that is being sent, or has been."""
+
+    command: Command
+    offered: OfferedControl
+    wanted: Value
+    publication: Publication | None = None
+    confirmed: bool = False
+    targeted: bool = False  # the panel has taken it as its target
+    link_lost: bool = False
+
+    @property
+    def is_out(self) -> bool:
+        return self.publication is not None and self.publication.sent_at is not None
+
+    def take(self, message: Message, *, is_target: bool) -> None:
+        """A live message on the property's topic, or on its ``$target``."""
+        if not self.is_out or not _means(message.payload, self.offered, self.wanted):
+            return
+        if is_target:
+            self.targeted = True
+        else:
+            self.confirmed = True
+            self.end()
+
+    def end(self) -> None:
+        """Nobody has to wait any longer."""
+        if self.publication is not None:
+            self.publication.over.set()
+
+
+def _means(payload: bytes, offered: OfferedControl, wanted: Value) -> bool:
+    try:
+        return bool(payload) and decode_value(payload, Datatype(offered.datatype)) == wanted
+    except InvalidPayload:
+        return False
+
+
+class Commands:
+    """Sends one panel's commands.
+
+    Args:
+        tracker: what is known of the panel.
+        authorise: see `Authorise`.
+        audit: see `Audit`.
+        close_grace: s, for what ``audit`` has not heard yet when the panel closes.
+    """
+
+    def __init__(
+        self,
+        tracker: PanelTracker,
+        *,
+        authorise: Authorise | None = None,
+        audit: Audit | None = None,
+        close_grace: float = 1.0,
+    ) -> None:
+        self.link: Link | None = None
+        """The session of now."""
+        self.unheard: int = 0
+        """Records that were dropped because ``audit`` was too slow."""
+        self._tracker = tracker
+        self._authorise = authorise
+        self._audit = audit
+        self._close_grace = close_grace
+        self._closed = False
+        self._turns: dict[str, trio.Lock] = {}  # by topic
+        self._flights: dict[str, _Flight] = {}  # by topic: one at a time
+        self._unsettled: dict[str, _Flight] = {}  # by topic: the newest that was written and not confirmed
+        self._calls = 0  # that have not ended
+        self._records, self._to_hear = trio.open_memory_channel[CommandRecord](_RECORDS_HELD)
+
+    # --- what the accumulator tells ---
+
+    def saw(self, messages: Iterable[Message]) -> None:
+        """Messages of the link of now, in wire order; after the tree has taken them."""
+        if not self._flights and not self._unsettled:
+            return
+        for message in messages:
+            if message.retain:
+                continue
+            topic = message.topic.removesuffix("/$target")
+            flight = self._flights.get(topic) or self._unsettled.get(topic)
+            if flight is not None:
+                flight.take(message, is_target=topic != message.topic)
+                if flight.confirmed and self._unsettled.get(topic) is flight:
+                    del self._unsettled[topic]
+
+    def link_lost(self) -> None:
+        """The session is over: nobody will hear of what is still out."""
+        self.link = None
+        for flight in self._flights.values():
+            flight.link_lost = True
+            flight.end()
+
+    def close(self) -> None:
+        """The panel is being closed."""
+        self._closed = True
+        self.link_lost()
+
+    # --- commands ---
+
+    async def send(self, control: Control, subject: str, wanted: object, within: float | None = None) -> CommandOutcome:
+        """Command something, and wait for what becomes of it. See `SpanPanel.set_circuit_relay`."""
+        within = (RELAY_DEADLINE if control is Control.RELAY else DEADLINE) if within is None else within
+        if not 0 < within < math.inf:
+            raise SpanPanelValidationError("within must be a number of seconds above 0")
+        command = Command(control, subject, wanted, within, now(), self._tracker.tree.epoch)
+        self._calls += 1
+        try:
+            await trio.lowlevel.checkpoint()
+            outcome = await self._send(command, trio.current_time() + within)
+        except BaseException as error:
+            self._tell(CommandRecord(command, self._known_of(command), error))
+            raise
+        else:
+            self._tell(CommandRecord(command, outcome))
+            return outcome
+        finally:
+            self._calls -= 1
+
+    async def _send(self, command: Command, deadline: float) -> CommandOutcome:
+        offered, _ = self._check(command)
+        if self._authorise is not None:
+            await self._ask(self._authorise, command, deadline)
+            offered, _ = self._check(command)
+        topic = property_topic(self._tracker.tree.domain, offered.device_id, offered.node_id, offered.property_id)
+        turn = self._turns.setdefault(topic, trio.Lock())
+        with trio.CancelScope(deadline=deadline) as scope:
+            await turn.acquire()
+        if scope.cancelled_caught:
+            return self._outcome(command, offered, CommandResult.FAILED, "an earlier command took all the time")
+        try:
+            why = await self._ping(deadline) if command.control is Control.RELAY else None
+            if why is not None:
+                return self._outcome(command, offered, CommandResult.FAILED, why)
+            offered, payload = self._check(command)  # what was true before may not be any more
+            flight = _Flight(command, offered, decode_value(payload, Datatype(offered.datatype)))
+            if self._is_so(topic, flight):
+                return self._outcome(command, offered, CommandResult.NO_OP)
+            return await self._fly(topic, payload, flight, deadline)
+        finally:
+            turn.release()
+
+    def _known_of(self, command: Command) -> CommandOutcome | None:
+        """What is known of a command whose call was cancelled, if it was written."""
+        flights = (flight for flight in self._unsettled.values() if flight.command is command)
+        return next((self._judge(flight) for flight in flights), None)
+
+    def _check(self, command: Command) -> tuple[OfferedControl, bytes]:
+        """What to publish; or why not, as of now.
+
+        Raises:
+            SpanPanelClosedError: the panel is closed.
+            SpanPanelStaleDataError: it is not live, or not over the link of the call.
+            SpanPanelCommandError: see its kinds.
+        """
+        tracker = self._tracker
+        if self._closed:
+            raise SpanPanelClosedError
+        if tracker.tree.obstacle is not None:
+            raise SpanPanelStaleDataError(*tracker.tree.obstacle)
+        if tracker.tree.epoch != command.epoch or self.link is None:
+            raise SpanPanelStaleDataError(ConnectionReason.LINK_LOST, "the link of the call has ended")
+        return tracker.resolve_command(command.control, command.subject, command.wanted)
+
+    async def _ask(self, authorise: Authorise, command: Command, deadline: float) -> None:
+        answer: object = None
+        with trio.CancelScope(deadline=deadline) as scope:
+            answer = await authorise(command)  # type: ignore[func-returns-value] # who returns False means no
+        if scope.cancelled_caught:
+            raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, f"{command}, for lack of an answer in time")
+        if answer is False:
+            raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, str(command))
+
+    async def _ping(self, deadline: float) -> str | None:
+        """Why a relay command must not follow now; ``None`` if the broker answers."""
+        if self._is_fresh():
+            return None
+        if self.link is None:
+            return "the link was lost before it was written"
+        try:
+            with trio.CancelScope(deadline=deadline):
+                await self.link.ping()
+        except SpanPanelConnectionError:
+            return "the link was lost before it was written"
+        return None if self._is_fresh() else "the broker did not answer a ping in time"
+
+    def _is_fresh(self) -> bool:
+        return self.link is not None and trio.current_time() < self.link.answered_at + _FRESH
+
+    def _is_so(self, topic: str, flight: _Flight) -> bool:
+        """Whether there is nothing to do: it is so, nothing else is meant, and nothing is on its way."""
+        forest, offered = self._tracker.tree.forest, flight.offered
+        place = offered.device_id, offered.node_id, offered.property_id
+        target = forest.target(*place)
+        return (
+            topic not in self._unsettled
+            and forest.value(*place) == flight.wanted
+            and (target is None or target == flight.wanted)
+        )
+
+    async def _fly(self, topic: str, payload: bytes, flight: _Flight, deadline: float) -> CommandOutcome:
+        """Publish it, and watch the property until it is so, or the deadline."""
+        command, offered, link = flight.command, flight.offered, self.link
+        if link is None:
+            return self._judge(flight)
+
+        def may_go() -> bool:
+            tree = self._tracker.tree
+            return (
+                not self._closed
+                and tree.live
+                and tree.epoch == command.epoch
+                and trio.current_time() < deadline
+                and (command.control is not Control.RELAY or self._is_fresh())
+            )
+
+        place = offered.device_id, offered.node_id, offered.property_id
+        qos = 1 if offered.declaration.retained else 0  # nobody shall queue what is an event (Homie, QoS and retain)
+        publishing = link.publishing(set_topic(self._tracker.tree.domain, *place), payload, qos=qos, may_go=may_go)
+        self._flights[topic] = flight
+        try:
+            with publishing as flight.publication, trio.CancelScope(deadline=deadline):
+                await flight.publication.over.wait()
+        finally:
+            del self._flights[topic]
+            if flight.confirmed:
+                self._unsettled.pop(topic, None)
+            elif flight.is_out:
+                self._unsettled[topic] = flight
+        return self._judge(flight)
+
+    def _judge(self, flight: _Flight) -> CommandOutcome:
+        command, publication = flight.command, flight.publication
+        if publication is None or publication.sent_at is None:
+            over = publication is None or flight.link_lost
+            why = "the link was lost before it was written" if over else "it could not be written in time"
+            return self._outcome(command, flight.offered, CommandResult.FAILED, why)
+        if flight.confirmed:
+            result, detail = CommandResult.CONFIRMED, ""
+        elif flight.link_lost:
+            result, detail = CommandResult.UNKNOWN, "the link was lost after it was written"
+        elif flight.targeted:
+            result, detail = CommandResult.ACCEPTED, "the panel took it as its target"
+        elif publication.acknowledged_at is not None:
+            result, detail = CommandResult.ACCEPTED, "the broker has it"
+        else:
+            result, detail = CommandResult.UNCONFIRMED, "the broker has not answered"
+        return self._outcome(command, flight.offered, result, detail, publication)
+
+    def _outcome(
+        self,
+        command: Command,
+        offered: OfferedControl,
+        result: CommandResult,
+        detail: str = "",
+        publication: Publication | None = None,
+    ) -> CommandOutcome:
+        forest, at = self._tracker.tree.forest, now()
+        place = offered.device_id, offered.node_id, offered.property_id
+        requester = None if offered.requester_id is None else forest.value(*place[:2], offered.requester_id)
+
+        def instant(when: float | None) -> Instant | None:
+            return None if when is None else Instant(when, at.wall - (at.monotonic - when))
+
+        return CommandOutcome(
+            command,
+            result,
+            at,
+            detail,
+            instant(None if publication is None else publication.sent_at),
+            instant(None if publication is None else publication.acknowledged_at),
+            _shown(forest.payload(*place)),
+            _text(forest.target(*place)),
+            _text(requester),
+        )
+
+    # --- audit ---
+
+    def _tell(self, record: CommandRecord) -> None:
+        error = record.error  # the text of one that is not ours may hold anything
+        why = str(error) if isinstance(error, SpanPanelError) else type(error).__name__
+        _log.info("%s", record.outcome or f"{record.command}: {why}")
+        if self._audit is None:
+            return
+        try:
+            self._records.send_nowait(record)
+        except trio.WouldBlock:
+            self.unheard += 1
+            _log.warning("audit is too slow: it will not hear of %s", record.command)
+
+    async def run_audit(self) -> None:
+        """Tell ``audit`` of one command after the other. When cancelled, of what is left, within the grace."""
+        if self._audit is None:
+            return
+        try:
+            while True:
+                await self._report(self._audit)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._close_grace):
+                while self._calls or self._to_hear.statistics().current_buffer_used:
+                    await self._report(self._audit)
+
+    async def _report(self, audit: Audit) -> None:
+        record = await self._to_hear.receive()
+        try:
+            await audit(record)
+        except Exception:  # noqa: BLE001 - of the user's making: the next one is told all the same
+            _log.exception("audit failed on %s", record.command)
+
+
+def _text(value: Value | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _shown(payload: bytes | None) -> str | None:
+    return payload.decode(errors="replace") if payload else None

@@ -1,0 +1,187 @@
+"""The way in and out of a panel: `open_span_panel`.
+
+The rules of this room:
+
+* What can only fail before there is anything to watch happens before the nursery: credentials, trust, the panel's name.
+  Its errors come out plain.
+* The body's own exception travels *around* the nursery and is raised unchanged behind it: searched for in a group, it
+  could be a copy. Of the background, one error comes out, or none (`PanelService`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from functools import partial
+from typing import cast
+
+import attrs
+import trio
+
+from .accumulate import PanelAccumulator
+from .commands import Audit, Authorise, Commands
+from .credentials import SpanCredentials
+from .errors import SpanPanelCertificateError, SpanPanelTimeoutError
+from .link import Connection, Dialer, broker_port, diagnose, find_serial, load_trust, open_link, the_dialer
+from .onboard import find_ca, find_credentials
+from .options import PanelOptions
+from .panel import SpanPanel
+from .rest import download_ca_cert
+from .service import PanelService
+from .snapshot import SpanPanelSnapshot
+from .tracker import PanelTracker
+
+__all__ = ["fetch_snapshot", "open_span_panel"]
+
+
+@contextlib.asynccontextmanager
+async def open_span_panel(
+    host: str,
+    *,
+    credentials: SpanCredentials | Callable[[], Awaitable[SpanCredentials]] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    passphrase: str | None = None,
+    options: PanelOptions | None = None,
+    dialer: Dialer | None = None,
+    authorise: Authorise | None = None,
+    audit: Audit | None = None,
+) -> AsyncGenerator[SpanPanel, None]:
+    """Open a panel, or any broker that carries the tree of one; yields it once its first snapshot is complete.
+
+    The first connect must succeed. From then on the connection is kept: a link that is lost is made anew, for as long
+    as the block lasts, and `SpanPanel.edges` tell of it.
+
+    Args:
+        host: name or address of the panel. With TLS it must stand in the panel's certificate.
+        credentials: who it is, how to log in, whom to trust; or an async function that gives them, which is called
+            again when they are refused. Without a serial number the broker is asked, and must carry one panel only.
+            Without a CA, the panel's is fetched over HTTP and trusted (see also `PanelOptions.ca_sha256`).
+        store: a file that holds credentials, read when none are given, and again when they are refused. Where there is
+            none yet, ``passphrase`` registers with the panel and the result is stored, before it is used: with mode
+            0600, written as a whole.
+        passphrase: the panel's (in SPAN's app). Without a store every start adds an entry to the panel's list of
+            clients, which is warned of.
+        options: everything else.
+        dialer: how to get a stream to the broker, in place of TCP and TLS: a tunnel, or a panel in memory.
+        authorise: an async function that every `Command` passes before it is sent, once it is known to be possible. It
+            refuses by raising: its exception reaches the caller of the command unchanged. Its time counts against the
+            command's deadline; none in time, or an answer of ``False``, is a `SpanPanelNotAuthorisedError`.
+        audit: an async function that is told of every command when its call has ended, refusals included, as a
+            `CommandRecord`; one at a time, in order, in the background. What it raises is logged. The newest are
+            dropped (and counted) while 256 wait for it, and what it has not heard ``close_grace`` after the end.
+
+    Raises:
+        SpanPanelAuthError: the panel refuses the passphrase, or its broker the credentials or the subscription: at the
+            beginning, or later for longer than ``auth_grace``.
+        SpanPanelCertificateError: the panel's certificate is not good for this host, or is of another CA than the
+            trusted one: at the beginning, or later for that CA (see `PanelOptions.on_ca_change`).
+        SpanPanelConnectionError: the first connect failed. The message says how.
+        SpanPanelTimeoutError: no complete snapshot within ``ready_timeout``; names what is missing.
+        SpanPanelDataModelError: the panel publishes a data model that is not known, or not readable; also later, after
+            an upgrade.
+        SpanPanelValidationError: host, credentials or options cannot be meant.
+        SpanPanelAPIError: the panel does not hand out its CA, or registers nobody.
+        SpanPanelInternalError: a bug in span_trio.
+
+    An exception of the block itself comes out unchanged, and so does one of the function that gives the credentials
+    first. When the panel fails the block is cancelled. When somebody
+    cancels from outside, the panel closes after the block's ``finally``. Closing takes ``close_grace`` at most.
+    """
+    options = PanelOptions() if options is None else options
+    deadline = trio.current_time() + options.ready_timeout
+    fetch_ca = partial(download_ca_cert, host, port=options.http_port) if options.source == "panel" else None
+    with _in_time(deadline, host, lambda: ("a connection",)):
+        source = await find_credentials(
+            host, credentials=credentials, store=store, passphrase=passphrase, options=options
+        )
+        credentials = source.first
+        ca_pem = await find_ca(host, credentials, options)
+        serial = credentials.serial_number
+        if serial is None:
+            tls = await load_trust(ca_pem) if options.encrypted else None
+            try:
+                async with open_link(host, credentials, options, tls, dialer) as link:
+                    serial = await find_serial(link, options)
+            except SpanPanelCertificateError as refused:
+                port = broker_port(credentials, options)
+                dial = the_dialer(options, dialer)
+                raise await diagnose(refused, host, port, ca_pem, dialer=dial, fetch_ca=fetch_ca) from refused
+            credentials = attrs.evolve(credentials, serial_number=serial)
+    connection = Connection(
+        host,
+        credentials,
+        ca_pem,
+        options,
+        ask=source.ask,
+        fetch_ca=fetch_ca,
+        dialer=dialer,
+    )
+    tracker = PanelTracker(serial, options)
+    commands = Commands(tracker, authorise=authorise, audit=audit, close_grace=options.close_grace)
+    accumulator = PanelAccumulator(tracker, commands, edges_held=options.edges_held)
+    service = PanelService(host, accumulator, connection, options)
+
+    body_error: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.run)
+            try:
+                with service.body_scope:
+                    with _in_time(deadline, host, tracker.tree.missing):
+                        await service.wait_ready()
+                    with trio.CancelScope(deadline=deadline):  # worth waiting for, and no reason to fail
+                        await service.wait_size()
+                    try:
+                        yield SpanPanel(host, serial, options, service)
+                    except BaseException as error:  # noqa: ASYNC103 - raised below, around the nursery
+                        if _is_cancelled(error):
+                            raise
+                        body_error = error  # around this scope, too: it would make another group of a group
+            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, around the nursery
+                body_error = error
+            finally:
+                service.close()
+    finally:
+        if body_error is not None:
+            if service.failure is not None:
+                body_error.add_note(f"meanwhile, the panel failed: {service.failure}")
+            raise body_error
+        if service.failure is not None:
+            raise service.failure from service.failure.__cause__  # that it cancelled the body is no context
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether a cancellation is in it, which whoever asked for it must get back."""
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
+
+
+@contextlib.contextmanager
+def _in_time(deadline: float, host: str, missing: Callable[[], tuple[str, ...]]) -> Generator[None, None, None]:
+    with trio.CancelScope(deadline=deadline) as scope:
+        yield
+    if scope.cancelled_caught:
+        what = missing()
+        message = f"the panel at {host} is not ready in time; missing: {'; '.join(what)}"
+        raise SpanPanelTimeoutError(message, what) from None
+
+
+async def fetch_snapshot(
+    host: str,
+    *,
+    credentials: SpanCredentials | Callable[[], Awaitable[SpanCredentials]] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    passphrase: str | None = None,
+    options: PanelOptions | None = None,
+    dialer: Dialer | None = None,
+) -> SpanPanelSnapshot:
+    """Connect, take one complete snapshot, close.
+
+    Arguments and errors as of `open_span_panel`.
+    """
+    async with open_span_panel(
+        host, credentials=credentials, store=store, passphrase=passphrase, options=options, dialer=dialer
+    ) as panel:
+        return await anext(panel.snapshots())
