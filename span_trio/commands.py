@@ -52,7 +52,8 @@ Audit: TypeAlias = Callable[[CommandRecord], Awaitable[None]]
 RELAY_DEADLINE: Final = 5.0
 """Seconds that a relay command may take; likewise `DEADLINE` for all others (lesson E)."""
 DEADLINE: Final = 2.0
-_FRESH: Final = 1.0  # s: the age of a PINGRESP on which a relay command may follow
+_FRESH: Final = 1.0  # s: the age of a PINGRESP behind which a relay command may be written
+_AGEING: Final = _FRESH / 2  # s: at which we ask for another: it must not grow too old on the last yards
 _RECORDS_HELD: Final = 256
 
 
@@ -233,7 +234,7 @@ class Commands:
 
     async def _ping(self, deadline: float) -> str | None:
         """Why a relay command must not follow now; ``None`` if the broker answers."""
-        if self._is_fresh():
+        if self._is_fresh(_AGEING):
             return None
         if self.link is None:
             return "the link was lost before it was written"
@@ -244,8 +245,9 @@ class Commands:
             return "the link was lost before it was written"
         return None if self._is_fresh() else "the broker did not answer a ping in time"
 
-    def _is_fresh(self) -> bool:
-        return self.link is not None and trio.current_time() < self.link.answered_at + _FRESH
+    def _is_fresh(self, age: float = _FRESH) -> bool:
+        """Whether the broker has answered a ping within so many seconds."""
+        return self.link is not None and trio.current_time() < self.link.answered_at + age
 
     def _is_so(self, topic: str, flight: _Flight) -> bool:
         """Whether there is nothing to do: it is so, nothing else is meant, and nothing is on its way."""

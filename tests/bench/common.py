@@ -18,9 +18,9 @@ __all__ = ["COLD", "HERE", "ROOT", "Broker", "median_ms", "replayed", "table", "
 
 
 @contextmanager
-def with_house() -> Iterator[Broker]:
-    """A broker that carries the recorded house."""
-    with tempfile.TemporaryDirectory() as folder, Broker(Path(folder)) as broker:
+def with_house(*settings: str) -> Iterator[Broker]:
+    """A broker that carries the recorded house; ``settings`` are more lines for its configuration."""
+    with tempfile.TemporaryDirectory() as folder, Broker(Path(folder), *settings) as broker:
         broker.feed_house()
         yield broker
 

@@ -20,11 +20,16 @@ class Proxy:
         self.port = 0
         self.silent = False
         """Whether to forward nothing: accepted, and never heard of again."""
+        self.deaf = False
+        """Whether to lose what comes back."""
+        self.frozen = False
+        """Whether to keep everything, both ways, until `thaw`."""
         self.closed = False
         """Whether to hang up on whoever comes."""
         self.ended_at = 0.0
         """When a broker hung up last."""
         self._target = port
+        self._thawed = trio.Event()
         self._cut: trio.Event | None = None
         self._reset = False
         self._cut_at = 0.0
@@ -58,6 +63,12 @@ class Proxy:
         for link in self._links:
             link.cancel()
 
+    def thaw(self) -> None:
+        """Forward what was kept."""
+        self.frozen = False
+        self._thawed.set()
+        self._thawed = trio.Event()
+
     def speak(self) -> None:
         """No more silence for links to come; those of before stay as they are."""
         self.silent = False
@@ -82,7 +93,9 @@ class Proxy:
         try:
             async for data in source:
                 muted = muted or self.silent
-                if muted:
+                if self.frozen:
+                    await self._thawed.wait()
+                if muted or (backwards and self.deaf):
                     continue
                 if backwards and self._cut is not None and len(data) > _CUT:
                     await sink.send_all(data[:-_CUT])
