@@ -3,7 +3,8 @@
 `open_simulated_panel` runs one in memory; `listening` gives it ports (extra ``simulator``). The rooms:
 `house` and what it is made of (`spec`, `loads`, `weather`, `battery`, `charger` and more), `houses` (built in, or from
 a file), `flat` and `parent_child` (how firmware publishes it; `firmware` knows which), `announcer` (how that gets on
-the wire), `broker` and what it is made of, `rest` and `listen`, `panel` (all of it).
+the wire), `controls` and `desk` (what becomes of commands), `broker` and what it is made of, `rest` and `listen`,
+`panel` (all of it).
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from __future__ import annotations
 import typing
 
 from .broker import Broker, BrokerFaults
+from .command_faults import CommandFaults
+from .command_log import CommandLog, ReceivedCommand
 from .firmware import BUILDS, check_build
 from .house import House
-from .houses import BUILT_IN, built_in, built_in_text, load_house
-from .panel import SimulatedPanel, find_house, open_simulated_panel
+from .houses import BUILT_IN, built_in, built_in_text, find_house, load_house
+from .opening import open_simulated_panel
+from .panel import SimulatedPanel
 from .spec import HouseSpec
 
 if typing.TYPE_CHECKING:
@@ -26,9 +30,12 @@ __all__ = [
     "BUILT_IN",
     "Broker",
     "BrokerFaults",
+    "CommandFaults",
+    "CommandLog",
     "House",
     "HouseSpec",
     "Listening",
+    "ReceivedCommand",
     "SimulatedPanel",
     "built_in",
     "built_in_text",

@@ -6,6 +6,9 @@ The rules of this room (facts on 1.x, sections 4 and 6; Homie sections 5, 7 and 
 * A description changes between ``init`` and ``ready`` only.
 * A device that goes is first without ``$state``, then without everything else.
 * Of a device that is away nothing is published: what it said last stays.
+* All or nothing (Homie section 10): with ``targets``, each value that can be set comes behind its ``$target``, always;
+  without, never. The ``$target`` is what a command asked for, byte for byte, until the command is done with; else the
+  value.
 """
 
 from __future__ import annotations
@@ -29,15 +32,21 @@ class Announcer:
     Args:
         broker: the panel's.
         publisher: of its firmware; may be another later.
+        targets: whether it publishes ``$target``.
 
     Attributes:
+        targets: likewise.
         away: the devices that are, by id.
+        gone: ids of those that were removed once.
     """
 
-    def __init__(self, broker: Broker, publisher: Publisher) -> None:
+    def __init__(self, broker: Broker, publisher: Publisher, *, targets: bool = False) -> None:
         self.publisher = publisher
+        self.targets: Final = targets
         self.away: set[str] = set()
+        self.gone: set[str] = set()
         self._broker: Final = broker
+        self._aims: dict[str, tuple[int, bytes]] = {}  # by topic as the publisher tells it
 
     def publish(self, device: str, suffix: str, payload: bytes, *, retain: bool = True) -> None:
         """Publish anything below a device."""
@@ -67,7 +76,42 @@ class Announcer:
         for topic, payload in values.items():
             full = f"{self.publisher.prefix}{topic}"
             if not self.away or full.partition("/")[0] not in self.away:
-                self._broker.publish(f"{_BASE}{full}", payload, retain=True)
+                self._tell(full, payload)
+
+    def _tell(self, full: str, payload: bytes) -> None:
+        """Publish a value, by its topic below ``ebus/5/``."""
+        topic, target = full.removeprefix(self.publisher.prefix), f"{_BASE}{full}/$target"
+        if not payload and target in self._broker.retained:
+            self._broker.publish(target, b"", retain=True)
+        if payload and self.targets and self.publisher.setting(topic) is not None:
+            _, aim = self._aims.get(topic, (0, payload))
+            self._broker.publish(target, aim, retain=True)
+        self._broker.publish(f"{_BASE}{full}", payload, retain=True)
+
+    # --- targets ---
+
+    def aim(self, topic: str, target: bytes, number: int) -> None:
+        """A command was accepted: this is the ``$target`` until `settle`, whatever values come meanwhile.
+
+        Args:
+            topic: as the publisher tells it.
+            target: what is aimed at.
+            number: of the command; the latest counts.
+        """
+        full = f"{self.publisher.prefix}{topic}"
+        if self.targets:
+            self._aims[topic] = number, target
+            if full.partition("/")[0] not in self.away:
+                self._broker.publish(f"{_BASE}{full}/$target", target, retain=True)
+
+    def settle(self, topic: str, number: int) -> None:
+        """A command is done with: if it was the latest, the value is its own ``$target`` again."""
+        if self._aims.get(topic, (number, b""))[0] == number:
+            self._aims.pop(topic, None)
+
+    def settle_all(self) -> None:
+        """There are no commands any more."""
+        self._aims.clear()
 
     # --- announcements ---
 
@@ -77,7 +121,7 @@ class Announcer:
             self.set_state(device, DeviceState.INIT)
         self.publish(device, "$description", description.encode())
         for suffix, payload in values.items():
-            self.publish(device, suffix, payload)
+            self._tell(f"{device}/{suffix}", payload)
         self.set_state(device, DeviceState.READY)
 
     def announce_all(self, *, init: bool = True, without: Iterable[str] = ()) -> None:
@@ -99,13 +143,14 @@ class Announcer:
         for device, told in values.items():
             if device not in self.away:
                 for suffix, payload in told.items():
-                    self.publish(device, suffix, payload)
+                    self._tell(f"{device}/{suffix}", payload)
         for device in change.gone:
             self.away.discard(device)
             self.remove(device)
 
     def remove(self, device: str) -> None:
         """Delete whatever is retained below a device, its ``$state`` first."""
+        self.gone.add(device)
         prefix = f"{_BASE}{device}/"
         topics = sorted(topic for topic in self._broker.retained if topic.startswith(prefix))
         for topic in sorted(topics, key=lambda topic: topic != f"{prefix}$state"):
@@ -114,7 +159,9 @@ class Announcer:
     def clear_values(self, devices: Iterable[str]) -> None:
         """Delete every retained value of these devices; their attributes stay."""
         for topic in self._value_topics(devices):
-            self._broker.publish(topic, b"", retain=True)
+            for name in (f"{topic}/$target", topic):
+                if name in self._broker.retained:
+                    self._broker.publish(name, b"", retain=True)
 
     def _value_topics(self, devices: Iterable[str]) -> list[str]:
         prefixes = tuple(f"{_BASE}{device}/" for device in devices)

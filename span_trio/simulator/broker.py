@@ -20,10 +20,10 @@ from ..mqtt.framing import MAX_PACKET
 from .connection import Connection
 from .faults import BrokerFaults
 from .filters import is_topic
-from .hub import Authenticate, BrokerHub, May, OnPublish
+from .hub import Authenticate, BrokerHub, May, OnPublish, OnReceive
 from .sessions import Client
 
-__all__ = ["Authenticate", "Broker", "BrokerFaults", "Client", "May", "OnPublish", "SessionInfo"]
+__all__ = ["Authenticate", "Broker", "BrokerFaults", "Client", "May", "OnPublish", "OnReceive", "SessionInfo"]
 
 _MAX_PAYLOAD: Final = 16 * 2**20
 
@@ -69,6 +69,7 @@ class Broker:
         may_subscribe: of a client and a filter; ``None``: anything. A refused filter gets SUBACK 0x80.
         may_publish: of a client and a topic; ``None``: anything. What is refused, a will too, is dropped silently and
             acknowledged all the same, as the panel's broker does.
+        on_receive: told of every message of a client, a will too, before anything is done about it, and whether it may.
         on_publish: told of every message that a client was allowed to publish, a will too, after it was delivered.
         queue_limit: packets that may wait for one client; the next is dropped, whatever it is. ``None``: no limit but
             32 MiB, which always holds.
@@ -82,6 +83,7 @@ class Broker:
         authenticate: Authenticate | None = None,
         may_subscribe: May | None = None,
         may_publish: May | None = None,
+        on_receive: OnReceive | None = None,
         on_publish: OnPublish | None = None,
         queue_limit: int | None = 1000,
         max_packet: int = MAX_PACKET,
@@ -91,6 +93,7 @@ class Broker:
             authenticate=authenticate,
             may_subscribe=may_subscribe,
             may_publish=may_publish,
+            on_receive=on_receive,
             on_publish=on_publish,
             queue_limit=queue_limit,
             max_retained=max_retained,

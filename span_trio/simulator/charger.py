@@ -15,8 +15,9 @@ import random
 from typing import Final
 
 from ..enums import EvseStatus, LockState
-from .devices import EvseSpec
+from .devices import MIN_CHARGE_A, EvseSpec
 from .loads import Load, Moment
+from .switchboard import Answer, CommandResult
 from .weather import DAY
 
 __all__ = ["Charger"]
@@ -94,6 +95,13 @@ class Charger(Load):
         self.step(now)
         self.live = live
         self.step(now)
+
+    def judge_limit(self, amps: int) -> CommandResult:
+        """What a user who wants this limit, A, would be told, and what would stand then: the nearest in its range."""
+        allowed = min(max(amps, MIN_CHARGE_A), self.spec.max_current_a)
+        if allowed != amps:
+            return CommandResult(Answer.CLAMPED, str(allowed))
+        return CommandResult(Answer.UNCHANGED if self.limit_a == allowed else Answer.DONE, str(allowed))
 
     def set_limit(self, now: Moment, amps: int) -> None:
         """The user limits it, A."""

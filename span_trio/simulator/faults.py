@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from .filters import is_filter
 from .packets import PacketType
 
 __all__ = ["BrokerFaults"]
@@ -13,6 +14,16 @@ __all__ = ["BrokerFaults"]
 
 def _kinds(kinds: Iterable[PacketType]) -> frozenset[PacketType]:
     return frozenset(kinds)
+
+
+def _filters(filters: Iterable[str]) -> frozenset[str]:
+    return frozenset([filters] if isinstance(filters, str) else filters)
+
+
+def _valid(_: object, __: object, filters: frozenset[str]) -> None:
+    for text in sorted(filters):
+        if not is_filter(text):
+            raise ValueError(f"{text!r} is no filter for topics")
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +67,10 @@ class BrokerFaults:
 
     refuse_subscriptions: bool = False
     """SUBACK 0x80 for every filter: an access list that is not in force yet, or not for us."""
+
+    deny: frozenset[str] = attrs.field(default=frozenset[str](), converter=_filters, validator=_valid)
+    """Topics, or filters of them, to which no client may publish: what it says there is acknowledged, and dropped
+    silently. ``ebus/5/+/+/relay/set``: an access list that forbids commands (facts, REST section 7)."""
 
     swallow: frozenset[PacketType] = attrs.field(default=frozenset(), converter=_kinds)
     """Kinds of answers that are never sent. ``{PacketType.PINGRESP}``: no replay barrier, and a peer that looks dead

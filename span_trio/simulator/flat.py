@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from ..enums import DoorState, LimitEnablement, RelayState, VendorCloud
+from ..enums import Control, DoorState, LimitEnablement, RelayState, VendorCloud
 from ..span import NodeType
+from .controls import Setting, judge, obey
 from .flat_schema import DEVICE_TYPE, FlatRelease, NodeTypes, flat_release, node_types, schema_hash
 from .house import House
 from .meters import Readings
@@ -28,7 +28,7 @@ from .switchboard import NO_SUCH, Answer, CommandResult
 
 __all__ = ["FlatPublisher"]
 
-_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_OF_CIRCUITS: Final[Mapping[str, Control]] = {"relay": Control.RELAY, "shed-priority": Control.PRIORITY}
 
 
 class FlatPublisher:
@@ -307,24 +307,36 @@ class FlatPublisher:
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
+    def setting(self, topic: str) -> Setting | None:
+        """As `Publisher.setting`."""
+        node, _, name = topic.partition("/")
+        if node in self._house.by_id and name in _OF_CIRCUITS:
+            return Setting(_OF_CIRCUITS[name], node)
+        if topic == "core/dominant-power-source":
+            return Setting(Control.DOMINANT_POWER_SOURCE)
+        if node in self._house.chargers and name == "user-max-charge-current" and self.release.charge_limits:
+            return Setting(Control.CHARGE_LIMIT, node)
+        return None
+
+    def judge(self, topic: str, payload: bytes) -> CommandResult:
+        """As `Publisher.judge`."""
+        setting = self.setting(topic)
+        if setting is None:
+            return NO_SUCH
+        if setting.control is Control.DOMINANT_POWER_SOURCE and not self.release.obeys_dominant_source:
+            return CommandResult(Answer.NO_EFFECT, self._house.sources.dominant)
+        return judge(self._house, setting, payload.decode(errors="replace"))
+
     def command(self, topic: str, payload: bytes) -> CommandResult:
         """As `Publisher.command`."""
-        house = self._house
-        node, _, name = topic.partition("/")
-        text = payload.decode(errors="replace")
-        if node in house.by_id and name == "relay":
-            return house.set_relay(node, text)
-        if node in house.by_id and name == "shed-priority":
-            return house.set_priority(node, text)
-        if (node, name) == ("core", "dominant-power-source"):
-            if not self.release.obeys_dominant_source:
-                return CommandResult(Answer.NO_EFFECT, house.sources.dominant)
-            return house.set_dominant_power_source(text)
-        if node in house.chargers and name == "user-max-charge-current" and self.release.charge_limits:
-            if _INTEGER.fullmatch(text):
-                return house.set_charge_limit(node, int(text))
-            return CommandResult(Answer.INVALID, str(house.chargers[node].limit_a or ""))
-        return NO_SUCH
+        setting, result = self.setting(topic), self.judge(topic, payload)
+        if setting is not None and result.accepted:
+            obey(self._house, setting, payload.decode())
+        return result
+
+    def repeat(self, topic: str) -> None:
+        """As `Publisher.repeat`."""
+        self._burst.repeat(topic)
 
 
 def _maker(device: Any) -> Mapping[str, str]:

@@ -24,14 +24,14 @@ import attrs
 
 from ..enums import DominantPowerSource, DoorState, GridState, RelativePosition
 from .battery import Battery
-from .devices import MIN_CHARGE_A, PvSpec
+from .devices import PvSpec
 from .household import Household
 from .meters import Flows, Meters, Readings
 from .pcs import Pcs
 from .roof import Roof
 from .sources import SILENCE_S, Sources
 from .spec import HouseSpec
-from .switchboard import NO_SUCH, Answer, Circuit, CommandResult, Switchboard
+from .switchboard import NO_SUCH, Circuit, CommandResult, Switchboard
 
 __all__ = ["House"]
 
@@ -266,34 +266,26 @@ class House:
 
     def set_dominant_power_source(self, source: str) -> CommandResult:
         """A user says what feeds the house; a battery that is heard says otherwise after a while."""
-        if source not in DominantPowerSource.__members__:
-            return CommandResult(Answer.INVALID, self.sources.dominant)
-        same = self.sources.dominant == source
-        self.sources.assert_dominant(DominantPowerSource(source), self.now)
-        return self._done(CommandResult(Answer.UNCHANGED if same else Answer.DONE, source))
+        result = self.sources.judge_dominant(source)
+        if result.accepted:
+            self.sources.assert_dominant(DominantPowerSource(source), self.now)
+        return self._done(result)
 
     def assert_islanding(self, state: str) -> CommandResult:
         """A user says whether this is an island (ON_GRID, OFF_GRID), which a battery that is not heard cannot."""
-        if self.battery is None:
-            return NO_SUCH
-        before = self.sources.asserted_islanding
-        if state not in {GridState.ON_GRID, GridState.OFF_GRID}:
-            return CommandResult(Answer.INVALID, before or "NONE")
-        if self.sources.connected:
-            return CommandResult(Answer.NOT_NOW, before or "NONE")
-        self.sources.assert_islanding(GridState(state))
-        return self._done(CommandResult(Answer.UNCHANGED if before == state else Answer.DONE, state))
+        result = self.sources.judge_islanding(state)
+        if result.accepted:
+            self.sources.assert_islanding(GridState(state))
+        return self._done(result)
 
     def set_charge_limit(self, node_id: str, amps: int) -> CommandResult:
         """A user limits a charger, A; what is out of its range is brought into it."""
         charger = self.chargers.get(node_id)
         if charger is None:
             return NO_SUCH
-        allowed = min(max(amps, MIN_CHARGE_A), charger.spec.max_current_a)
-        same = charger.limit_a == allowed
-        self._household.set_limit(node_id, self._tick, allowed)
-        answer = Answer.CLAMPED if allowed != amps else Answer.UNCHANGED if same else Answer.DONE
-        return self._done(CommandResult(answer, str(allowed)))
+        result = charger.judge_limit(amps)
+        self._household.set_limit(node_id, self._tick, int(result.value))
+        return self._done(result)
 
     # --- what happens to a house ---
 

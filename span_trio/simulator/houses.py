@@ -30,13 +30,26 @@ from .devices import BessSpec, EvseSpec, FeedthroughSpec, PcsSpec, PvSpec, refus
 from .spec import CircuitSpec, HouseSpec
 from .weather import is_time_zone
 
-__all__ = ["BUILT_IN", "built_in", "built_in_text", "load_house"]
+__all__ = ["BUILT_IN", "built_in", "built_in_text", "find_house", "load_house"]
 
 _T = TypeVar("_T")
 
 _FILES: Final = importlib.resources.files(__name__.rpartition(".")[0]) / "built_in"
 BUILT_IN: Final = ("8", "32", "40", "48")
 """The names of the built-in houses: their panels' breaker positions."""
+
+
+def find_house(name: str) -> HouseSpec:
+    """A built-in house by name, or one from a file.
+
+    Raises:
+        SpanPanelValidationError: there is no such house, or the file is not one.
+    """
+    if name in BUILT_IN:
+        return built_in(name)
+    if Path(name).suffix == ".toml":
+        return load_house(name)
+    raise SpanPanelValidationError(f"no house {name!r}: choose from {', '.join(BUILT_IN)}, or give a .toml file")
 
 
 def built_in(name: str) -> HouseSpec:

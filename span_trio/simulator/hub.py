@@ -15,18 +15,22 @@ import trio
 
 from ..homie import Message
 from .faults import BrokerFaults
+from .filters import matches
 from .outbox import Outgoing
 from .packets import Connect, Publish, Will, encode_publish
 from .retained import Retained, RetainedStore
 from .sessions import Client, Session
 
-__all__ = ["Authenticate", "BrokerHub", "May", "OnPublish"]
+__all__ = ["Authenticate", "BrokerHub", "May", "OnPublish", "OnReceive"]
 
 Authenticate: TypeAlias = Callable[[str | None, bytes | None], int]
 """User name and password to a CONNACK code: 0 lets in, 4 (bad user name or password) or 5 (not authorised) do not."""
 
 May: TypeAlias = Callable[[Client, str], bool]
 """Whether a client may subscribe to a filter, or publish to a topic."""
+
+OnReceive: TypeAlias = Callable[[Client, Publish | Will, bool], None]
+"""Told of every message that a client published, as it came, before it is passed on; and whether it will be."""
 
 OnPublish: TypeAlias = Callable[[Client, Message], None]
 """Told of every message that a client published and was allowed to; ``retain`` as the client has set it."""
@@ -48,6 +52,10 @@ def _nothing(_client: Client, _message: Message) -> None:
     pass
 
 
+def _silence(_client: Client, _message: Publish | Will, _may: bool) -> None:
+    pass
+
+
 class BrokerHub:
     """The one that all sessions of a broker know (`sessions.Hub`)."""
 
@@ -57,6 +65,7 @@ class BrokerHub:
         authenticate: Authenticate | None,
         may_subscribe: May | None,
         may_publish: May | None,
+        on_receive: OnReceive | None,
         on_publish: OnPublish | None,
         queue_limit: int | None,
         max_retained: int,
@@ -71,6 +80,7 @@ class BrokerHub:
         self._authenticate = authenticate or _anybody
         self._may_subscribe = may_subscribe or _anything
         self._may_publish = may_publish or _anything
+        self._on_receive = on_receive or _silence
         self._on_publish = on_publish or _nothing
         self._anonymous = 0
         self._full = False
@@ -118,7 +128,10 @@ class BrokerHub:
     def take(self, client: Client, message: Publish | Will) -> None:
         """As `sessions.Hub.take`. What the client may not publish is dropped, and nobody is told."""
         topic, payload, qos, retain = message[:4]
-        if self._may_publish(client, topic):
+        denied = any(matches(pattern, topic) for pattern in self.faults.deny)
+        may = not denied and self._may_publish(client, topic)
+        self._on_receive(client, message, may)
+        if may:
             self.publish(topic, payload, qos, retain=retain)
             self._on_publish(client, Message(topic, payload, retain))
 

@@ -2,21 +2,21 @@
 
 The rules of this room:
 
-* A panel runs in the nursery of whoever opened it (`open_simulated_panel`), in memory; `listening` gives it ports.
+* A panel runs in the nursery of whoever opened it (`opening`), in memory; `listening` gives it ports.
 * It publishes as the firmware does: ``init``, description, values, ``ready`` of each device, then one burst a second of
   what changed. Flat firmware has one device; from r202633 on, the panel is the root of a tree.
 * House time is trio's time, ``speed`` times as fast: under a virtual clock a day takes as long as its arithmetic.
-* What is wrong with the broker is in ``panel.broker.faults``; what a panel itself does wrong is a method here.
+* What is wrong with the broker is in ``panel.broker.faults``, with commands in ``panel.command_faults``; what else a
+  panel does wrong is a method here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
+import math
 import secrets
 import ssl
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from types import EllipsisType
 from typing import Any, Final
 
@@ -24,37 +24,26 @@ import attrs
 import trio
 import trio.testing
 
-from ..background import open_background
 from ..credentials import SpanCredentials
 from ..errors import SpanPanelConnectionError, SpanPanelValidationError
 from ..homie import DeviceState, Message
-from .announcer import DOMAIN, Announcer
-from .broker import Broker, Client
+from .announcer import Announcer
+from .broker import Broker
+from .command_faults import CommandFaults
+from .command_log import CommandLog
+from .desk import CommandDesk
 from .devices import PvSpec
 from .firmware import check_build, publisher_of
 from .house import House
-from .houses import BUILT_IN, built_in, load_house
+from .packets import Publish, Will
 from .parent_child import ParentChildPublisher
 from .publishing import Publisher
+from .sessions import Client
 from .spec import HouseSpec
 
-__all__ = ["SimulatedPanel", "find_house", "open_simulated_panel"]
+__all__ = ["SimulatedPanel"]
 
 _BURST: Final = 1.0
-_SET: Final = "/set"
-
-
-def find_house(name: str) -> HouseSpec:
-    """A built-in house by name, or one from a file.
-
-    Raises:
-        SpanPanelValidationError: there is no such house, or the file is not one.
-    """
-    if name in BUILT_IN:
-        return built_in(name)
-    if Path(name).suffix == ".toml":
-        return load_house(name)
-    raise SpanPanelValidationError(f"no house {name!r}: choose from {', '.join(BUILT_IN)}, or give a .toml file")
 
 
 class SimulatedPanel:
@@ -63,19 +52,25 @@ class SimulatedPanel:
     Attributes:
         house: the model; its commands and events may be used at any time.
         broker: the panel's broker, with its faults.
+        commands: what clients told it to do, as that arrived; bounded.
         http_up: whether the REST API answers; else it is 502.
         passphrase: what registers a client.
         credentials: what opens this panel by MQTT, without a CA.
     """
 
-    def __init__(self, spec: HouseSpec, *, seed: int, at: float, speed: float, build: int, bare: bool) -> None:
+    def __init__(
+        self, spec: HouseSpec, *, seed: int, at: float, speed: float, build: int, bare: bool, targets: bool
+    ) -> None:
         self.house: Final = House(spec, seed, at)
         self.passphrase: Final = f"simulated-{secrets.token_hex(4)}"
         self.credentials: Final = SpanCredentials(
             serial_number=spec.device_id, broker_username=spec.device_id, broker_password=secrets.token_hex(8)
         )
         self.broker: Final = Broker(
-            authenticate=self._authenticate, may_publish=self._may_publish, on_publish=self._on_publish
+            authenticate=self._authenticate,
+            may_publish=self._may_publish,
+            on_receive=self._on_receive,
+            on_publish=self._on_publish,
         )
         self.names_late: float | None = None
         """Seconds after ``ready`` at which names come, from the next start on (lesson B, "named by UUID")."""
@@ -83,9 +78,10 @@ class SimulatedPanel:
         self._speed: Final = speed
         self._bare: Final = bare
         self._began: Final = (trio.current_time(), at)
-        self._running = False
         self._nursery: trio.Nursery | None = None
-        self._announcer: Final = Announcer(self.broker, self._install(build))
+        self._announcer: Final = Announcer(self.broker, self._install(build), targets=targets)
+        self._desk: Final = CommandDesk(self._announcer, self._catch_up)
+        self.commands: Final[CommandLog] = self._desk.log
 
     def _install(self, build: int) -> Publisher:
         publisher = publisher_of(self.house, build, bare=self._bare)
@@ -108,19 +104,36 @@ class SimulatedPanel:
         login = self.credentials.login
         return 0 if (username, password) == (login[0], (login[1] or "").encode()) else 4
 
-    def _may_publish(self, _client: Client, topic: str) -> bool:
-        """From r202615 on: commands, and trees of other devices. Before, anything (facts, REST section 7)."""
-        if not self.publisher.release.limits_publishers:
-            return True
-        return topic.startswith(f"{DOMAIN}/5/") and (self._announcer.owner(topic) is None or topic.endswith(_SET))
+    def _may_publish(self, client: Client, topic: str) -> bool:
+        return self._desk.may_publish(client, topic)
 
-    def _on_publish(self, _client: Client, message: Message) -> None:
-        owner = self._announcer.owner(message.topic)
-        if self._running and owner is not None and message.topic.endswith(_SET):
-            self._catch_up()
-            topic = "/".join(owner).removeprefix(self.publisher.prefix).removesuffix(_SET)
-            self.publisher.command(topic, message.payload)
-            self._publish_changes()
+    def _on_receive(self, client: Client, message: Publish | Will, may: bool) -> None:
+        self._desk.on_receive(client, message, may)
+
+    def _on_publish(self, client: Client, message: Message) -> None:
+        self._desk.on_publish(client, message)
+
+    # --- commands ---
+
+    @property
+    def command_faults(self) -> CommandFaults:
+        """What is wrong with commands at the moment; may be set at any time, for those that arrive from then on."""
+        return self._desk.faults
+
+    @command_faults.setter
+    def command_faults(self, faults: CommandFaults) -> None:
+        self._desk.faults = faults
+
+    @property
+    def relay_delay(self) -> float:
+        """How long a relay takes from its command to its new state, s on trio's clock; may be set. 0: no time."""
+        return self._desk.relay_delay
+
+    @relay_delay.setter
+    def relay_delay(self, seconds: float) -> None:
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"no relay takes {seconds} s")
+        self._desk.relay_delay = seconds
 
     # --- life ---
 
@@ -129,6 +142,7 @@ class SimulatedPanel:
         """Live in this nursery, as long as the block lasts."""
         self._nursery = nursery
         self.start()
+        nursery.start_soon(self._desk.run)
         nursery.start_soon(self._publish_bursts)
         try:
             yield
@@ -137,7 +151,8 @@ class SimulatedPanel:
 
     async def _publish_bursts(self) -> None:
         while True:
-            if self._running:
+            if self._desk.open:
+                self._desk.act()  # so that it does not matter whose turn is first
                 self._catch_up()
                 self._publish_changes()
             await trio.sleep(_BURST)
@@ -179,7 +194,7 @@ class SimulatedPanel:
             values = self.publisher.values()
             late = {topic: payload for topic, payload in values.items() if topic.endswith("/name")}
         self._announcer.announce_all(init=init, without=late)
-        self._running = True
+        self._desk.open = True
         if late and self._nursery is not None:
             self._nursery.start_soon(self._publish_late, late)
 
@@ -195,7 +210,7 @@ class SimulatedPanel:
                 r202633 on: ``disconnected``); ``lost``, too, is what its will says when it dies; ``None``: none. Its
                 children stay as they were.
         """
-        self._running = False
+        self._desk.close()
         if goodbye is not None:
             self.set_state(self.publisher.release.goodbye if isinstance(goodbye, EllipsisType) else goodbye)
 
@@ -243,7 +258,8 @@ class SimulatedPanel:
             SpanPanelValidationError: there is no such build.
         """
         self._check(build)
-        self._running = self.http_up = False
+        self._desk.close()
+        self.http_up = False
         before = self.broker.faults
         self.broker.faults = attrs.evolve(before, hang_up=True)
         self.broker.reset()
@@ -368,33 +384,3 @@ class SimulatedPanel:
         ours, theirs = trio.testing.memory_stream_pair()
         self._nursery.start_soon(self.broker.serve, theirs)
         return ours
-
-
-@contextlib.asynccontextmanager
-async def open_simulated_panel(
-    house: HouseSpec | str = "32",
-    *,
-    seed: int = 0,
-    at: dt.datetime | None = None,
-    speed: float = 1.0,
-    build: int = 202627,
-    bare: bool = False,
-) -> AsyncGenerator[SimulatedPanel, None]:
-    """A panel in a box, running, in memory.
-
-    Args:
-        house: what it measures: a name of `BUILT_IN`, a TOML file's, or a spec.
-        seed: equal seeds, equal days.
-        at: when the house begins to live; ``None``: now.
-        speed: how fast its time goes.
-        build: of the firmware: 202603, 202609, 202615, 202621 or 202627 (flat), 202633 or 202639 (device trees).
-        bare: describe as little as the public simulators.
-
-    Raises:
-        SpanPanelValidationError: there is no such house or build.
-    """
-    spec = find_house(house) if isinstance(house, str) else house
-    moment = (dt.datetime.now(dt.UTC) if at is None else at).timestamp()
-    panel = SimulatedPanel(spec, seed=seed, at=moment, speed=speed, build=build, bare=bare)
-    async with open_background() as nursery, panel.running(nursery):
-        yield panel

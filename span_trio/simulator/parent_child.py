@@ -12,22 +12,29 @@ The rules of this room:
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
+from ..enums import Control, ShedPriority
 from ..errors import SpanPanelValidationError
+from .controls import Setting, judge, obey
 from .flat_schema import schema_hash
 from .house import House
 from .parent_child_schema import DATA_MODEL_VERSION, ParentChildRelease, device_classes, parent_child_release
-from .parent_child_tree import PANEL, DeviceTree, TreeDevice, describe, tree_of
+from .parent_child_tree import BESS, PANEL, DeviceTree, TreeDevice, describe, tree_of
 from .parent_child_values import DeviceValues
 from .publishing import Burst, TreeChange, as_json
 from .switchboard import NO_SUCH, Answer, CommandResult
 
 __all__ = ["ParentChildPublisher"]
 
-_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_SETTABLE: Final[Mapping[tuple[str, str], Control]] = {
+    ("circuit", "switch/relay"): Control.RELAY,
+    ("circuit", "load-shed/priority"): Control.PRIORITY,
+    ("distribution-enclosure", "shed/asserted-islanding-state"): Control.ISLANDING,
+    ("evse", "config/user-max-charge-current"): Control.CHARGE_LIMIT,
+}
+"""By class and path: four, and no more (facts, section 4)."""
 _BARE: Final = ("type", "children", "root", "parent")
 
 
@@ -178,41 +185,39 @@ class ParentChildPublisher:
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
-    def command(self, topic: str, payload: bytes) -> CommandResult:
-        """As `Publisher.command`. Firmware has four settable properties (facts, section 4)."""
-        obey: Mapping[tuple[str, str], Callable[[TreeDevice, str], CommandResult]] = {
-            ("circuit", "switch/relay"): self._set_relay,
-            ("circuit", "load-shed/priority"): self._set_priority,
-            ("distribution-enclosure", "shed/asserted-islanding-state"): self._set_islanding,
-            ("evse", "config/user-max-charge-current"): self._set_limit,
-        }
+    def setting(self, topic: str) -> Setting | None:
+        """As `Publisher.setting`."""
         name, _, rest = topic.partition("/")
         device = self.tree.by_id.get(name)
-        handler = None if device is None else obey.get((device.kind, rest))
-        if device is None or handler is None:
+        control = None if device is None else _SETTABLE.get((device.kind, rest))
+        if device is None or control is None or (control is Control.ISLANDING and BESS not in self.tree.devices):
+            return None
+        if control is Control.CHARGE_LIMIT:
+            return Setting(control, self._house.spec.evse[device.index].node_id)
+        return Setting(control, "" if control is Control.ISLANDING else device.id)
+
+    def judge(self, topic: str, payload: bytes) -> CommandResult:
+        """As `Publisher.judge`."""
+        setting = self.setting(topic)
+        if setting is None:
             return NO_SUCH
-        if name in self._away:
-            return CommandResult(Answer.NO_EFFECT)
-        result = handler(device, payload.decode(errors="replace"))
-        if result.accepted and self.release.resends:
-            self._burst.repeat(topic)
+        if topic.partition("/")[0] in self._away:
+            return CommandResult(Answer.AWAY)
+        if setting.of in self.tree.fixed:
+            circuit = self._house.by_id[setting.of]
+            shown = circuit.relay if setting.control is Control.RELAY else ShedPriority.NEVER
+            return CommandResult(Answer.LOCKED, shown)
+        return judge(self._house, setting, payload.decode(errors="replace"))
+
+    def command(self, topic: str, payload: bytes) -> CommandResult:
+        """As `Publisher.command`."""
+        setting, result = self.setting(topic), self.judge(topic, payload)
+        if setting is not None and result.accepted:
+            obey(self._house, setting, payload.decode())
+            if self.release.resends:
+                self.repeat(topic)
         return result
 
-    def _set_relay(self, device: TreeDevice, text: str) -> CommandResult:
-        if device.id in self.tree.fixed:
-            return CommandResult(Answer.LOCKED, self._house.by_id[device.id].relay)
-        return self._house.set_relay(device.id, text)
-
-    def _set_priority(self, device: TreeDevice, text: str) -> CommandResult:
-        if device.id in self.tree.fixed:
-            return CommandResult(Answer.LOCKED, "NEVER")
-        return self._house.set_priority(device.id, text)
-
-    def _set_islanding(self, _: TreeDevice, text: str) -> CommandResult:
-        return self._house.assert_islanding(text)
-
-    def _set_limit(self, device: TreeDevice, text: str) -> CommandResult:
-        node = self._house.spec.evse[device.index].node_id
-        if not _INTEGER.fullmatch(text):
-            return CommandResult(Answer.INVALID, str(self._house.chargers[node].limit_a or ""))
-        return self._house.set_charge_limit(node, int(text))
+    def repeat(self, topic: str) -> None:
+        """As `Publisher.repeat`."""
+        self._burst.repeat(topic)

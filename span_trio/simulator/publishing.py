@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from .controls import Setting
 from .house import House
 from .meters import Readings
 from .switchboard import CommandResult
@@ -122,8 +123,20 @@ class Publisher(Protocol):
         """The answer to ``GET /api/v2/homie/schema``; yours to keep."""
         ...
 
+    def setting(self, topic: str) -> Setting | None:
+        """What ``<topic>/set`` sets; ``None``: nothing."""
+        ...
+
+    def judge(self, topic: str, payload: bytes) -> CommandResult:
+        """What `command` would answer as things stand. Changes nothing."""
+        ...
+
     def command(self, topic: str, payload: bytes) -> CommandResult:
         """Somebody has published to ``<topic>/set``. Whatever comes of it shows in the next `changes`."""
+        ...
+
+    def repeat(self, topic: str) -> None:
+        """Tell a value that can be set again with the next `changes`, though it has not changed."""
         ...
 
 

@@ -16,6 +16,7 @@ import math
 from typing import Final
 
 from ..enums import DominantPowerSource, GridState
+from .switchboard import NO_SUCH, Answer, CommandResult
 
 __all__ = ["HOLD_S", "RECLAIM_S", "SILENCE_S", "Sources"]
 
@@ -87,6 +88,26 @@ class Sources:
         elif not self.grid:
             self.known = own
         self.revision += 1
+
+    def judge_dominant(self, source: str) -> CommandResult:
+        """What a user who says that this is the source would be told, and what would stand then."""
+        if source not in DominantPowerSource.__members__:
+            return CommandResult(Answer.INVALID, self.dominant)
+        return CommandResult(Answer.UNCHANGED if self.dominant == source else Answer.DONE, source)
+
+    def judge_islanding(self, state: str) -> CommandResult:
+        """What a user who asserts this islanding state would be told, and what would stand then.
+
+        A battery that is heard knows better, and without one there is nothing to assert (facts on 1.x, section 4).
+        """
+        if not self._has_battery:
+            return NO_SUCH
+        before = self.asserted_islanding
+        if state not in {GridState.ON_GRID, GridState.OFF_GRID}:
+            return CommandResult(Answer.INVALID, before or "NONE")
+        if self.connected:
+            return CommandResult(Answer.NOT_NOW, before or "NONE")
+        return CommandResult(Answer.UNCHANGED if before == state else Answer.DONE, state)
 
     def assert_dominant(self, source: DominantPowerSource, now: float) -> None:
         """Somebody says what the source is."""

@@ -36,6 +36,8 @@ class Answer(enum.Enum):
     INVALID = "refused: not a value of it"
     NOT_NOW = "refused: not as things are"
     NO_EFFECT = "accepted, without effect"
+    AWAY = "not heard: whom it was for is away"
+    DENIED = "not heard: the broker dropped it"
 
 
 @attrs.frozen
@@ -98,6 +100,22 @@ class Circuit:
             return self.spec.sheddable
         return self.priority is not ShedPriority.NEVER and not self.locked
 
+    def judge_relay(self, state: str) -> CommandResult:
+        """What a user who wants this state would be told, and what would stand then."""
+        if state not in {RelayState.OPEN, RelayState.CLOSED}:
+            return CommandResult(Answer.INVALID, self.relay)
+        if self.locked:
+            return CommandResult(Answer.LOCKED, self.relay)
+        return CommandResult(Answer.UNCHANGED if self.relay == state else Answer.DONE, state)
+
+    def judge_priority(self, priority: str) -> CommandResult:
+        """What a user who wants this priority would be told, and what would stand then."""
+        if priority not in {ShedPriority.OFF_GRID, ShedPriority.SOC_THRESHOLD, ShedPriority.NEVER}:
+            return CommandResult(Answer.INVALID, self.priority)
+        if self.spec.never_backup or self.fixed:
+            return CommandResult(Answer.LOCKED, self.priority)
+        return CommandResult(Answer.UNCHANGED if self.priority == priority else Answer.DONE, priority)
+
 
 class Switchboard:
     """All relays of a house.
@@ -137,28 +155,21 @@ class Switchboard:
         circuit = self.by_id.get(circuit_id)
         if circuit is None:
             return NO_SUCH
-        if state not in {RelayState.OPEN, RelayState.CLOSED}:
-            return CommandResult(Answer.INVALID, circuit.relay)
-        if circuit.locked:
-            return CommandResult(Answer.LOCKED, circuit.relay)
-        same = circuit.relay == state
-        self._move(circuit, RelayState(state), RelayRequester.USER)
-        return CommandResult(Answer.UNCHANGED if same else Answer.DONE, circuit.relay)
+        result = circuit.judge_relay(state)
+        if result.accepted:
+            self._move(circuit, RelayState(state), RelayRequester.USER)
+        return result
 
     def set_priority(self, circuit_id: str, priority: str) -> CommandResult:
         """Change when a circuit is shed. `shed` acts on it."""
         circuit = self.by_id.get(circuit_id)
         if circuit is None:
             return NO_SUCH
-        if priority not in {ShedPriority.OFF_GRID, ShedPriority.SOC_THRESHOLD, ShedPriority.NEVER}:
-            return CommandResult(Answer.INVALID, circuit.priority)
-        if circuit.spec.never_backup or circuit.fixed:
-            return CommandResult(Answer.LOCKED, circuit.priority)
-        if circuit.priority == priority:
-            return CommandResult(Answer.UNCHANGED, priority)
-        circuit.priority = ShedPriority(priority)
-        self.revision += 1
-        return CommandResult(Answer.DONE, priority)
+        result = circuit.judge_priority(priority)
+        if result.answer is Answer.DONE:
+            circuit.priority = ShedPriority(priority)
+            self.revision += 1
+        return result
 
     # --- by an installer ---
 

@@ -220,6 +220,7 @@ def test_a_command_to_a_child_comes_back_on_its_topics() -> None:
     async def main() -> None:
         async with opened() as panel:
             wire, lights = Wire(panel), circuit_id(panel.house, "Lights")
+            panel.relay_delay = 0
             send(panel, f"{lights}/switch/relay", b"OPEN")
             assert dict(wire.take())[f"{lights}/switch/relay-requester"] == b"USER"
             send(panel, f"{EVSE}/config/user-max-charge-current", b"99")

@@ -1,0 +1,46 @@
+"""How a simulated panel is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import AsyncGenerator
+
+from ..background import open_background
+from .houses import find_house
+from .panel import SimulatedPanel
+from .spec import HouseSpec
+
+__all__ = ["open_simulated_panel"]
+
+
+@contextlib.asynccontextmanager
+async def open_simulated_panel(
+    house: HouseSpec | str = "32",
+    *,
+    seed: int = 0,
+    at: dt.datetime | None = None,
+    speed: float = 1.0,
+    build: int = 202627,
+    bare: bool = False,
+    targets: bool = False,
+) -> AsyncGenerator[SimulatedPanel, None]:
+    """A panel in a box, running, in memory.
+
+    Args:
+        house: what it measures: a name of `BUILT_IN`, a TOML file's, or a spec.
+        seed: equal seeds, equal days.
+        at: when the house begins to live; ``None``: now.
+        speed: how fast its time goes.
+        build: of the firmware: 202603, 202609, 202615, 202621 or 202627 (flat), 202633 or 202639 (device trees).
+        bare: describe as little as the public simulators.
+        targets: publish the ``$target`` of what can be set, as Homie wants it, and SPAN's firmware does not.
+
+    Raises:
+        SpanPanelValidationError: there is no such house or build.
+    """
+    spec = find_house(house) if isinstance(house, str) else house
+    moment = (dt.datetime.now(dt.UTC) if at is None else at).timestamp()
+    panel = SimulatedPanel(spec, seed=seed, at=moment, speed=speed, build=build, bare=bare, targets=targets)
+    async with open_background() as nursery, panel.running(nursery):
+        yield panel
