@@ -89,10 +89,12 @@ def integration(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Brokers, links, certificates and panels that fail for real: prints a table; `-- --quick` for the short rows."""
+    """Brokers, links, panels and commands under faults for real: prints tables; `-- --quick` for the short rows."""
     env = find_mosquitto(session)
     install(session)
     session.run("python", "-m", "tests.faults.run", *session.posargs, env=env)
+    quick = [argument for argument in session.posargs if argument == "--quick"]
+    session.run("python", "-m", "tests.faults.commands", *quick, env=env)
 
 
 @nox.session

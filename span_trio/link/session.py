@@ -9,10 +9,7 @@ The rules of this room:
   grace to send what is queued and DISCONNECT behind it (I11).
 * Life is a *whole packet* received. We ask for one every ``keepalive`` and give up after 1.5 times that. Time in which
   we did not read (a suspended machine, a full channel) is not counted: before we give anything up we look once more.
-* The replay barrier of a subscription is the PINGRESP behind its SUBACK: a broker answers in order, so that answer
-  comes after the whole replay. Pings that were sent while it is outstanding must be answered too, so that a dropped
-  PINGRESP is never mistaken. If there is none, and no retained message for `QUIET`, the barrier has failed. So it has
-  behind a replay of `REPLAY_LIMIT` messages: mosquitto drops what it cannot queue, and may queue PINGRESP again.
+* One subscription is outstanding at a time, and so is its replay barrier (`barrier`).
 * What is published leaves when the writer is free, or never (`publication`).
 """
 
@@ -23,27 +20,20 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Final, NamedTuple, TypeAlias
 
-import attrs
 import trio
 
 from ..enums import ConnectionReason
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError
 from ..homie import Message, Obstacle, Request
 from ..mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, PubAck, SubAck
+from .barrier import LAST_LOOK, QUIET, Barrier
 from .publication import Publication, Publications
 
 __all__ = ["Answered", "ConnectFailed", "Link", "LinkEvent", "LinkLost", "LinkUp", "Oversize", "ReplayEnd"]
 
-QUIET: Final = 2.0
-"""Seconds without a retained message after which a replay is over, or stuck."""
-
-REPLAY_LIMIT: Final = 1000
-"""Retained messages that mosquitto queues for a client; of a longer replay, some may be missing."""
-
 _READ_SIZE: Final = 65_536
 _ENOUGH: Final = 4096  # bytes: more came together already
 _GATHER: Final = 0.008  # s: a burst comes as many small packets, and waking up costs ten times what parsing costs
-_LAST_LOOK: Final = 0.1
 _REFUSALS: Final = {
     1: "unacceptable protocol version",
     2: "client id refused",
@@ -94,17 +84,6 @@ class LinkLost(NamedTuple):
 LinkEvent: TypeAlias = "list[Message] | ReplayEnd | Answered | Oversize | LinkUp | LinkLost | ConnectFailed"
 
 
-@attrs.define
-class _Barrier:
-    mid: int
-    pings: int = 1  # PINGREQs sent since the SUBSCRIBE
-    pongs: int = 0  # PINGRESPs received since the SUBACK
-    answered: trio.Event = attrs.field(factory=trio.Event)  # by the SUBACK
-    heard_at: float = 0.0  # when the SUBACK, or the newest retained message, came
-    retained: int = 0  # messages of the replay so far
-    done: trio.Event = attrs.field(factory=trio.Event)
-
-
 class Link:
     """One MQTT session. Made by `start`; to be run once."""
 
@@ -126,7 +105,7 @@ class Link:
         self._queued = trio.Event()  # there is something to send
         self._closing = False
         self._send_scope = trio.CancelScope(shield=True)
-        self._barrier: _Barrier | None = None
+        self._barrier: Barrier | None = None
         self._pongs: deque[tuple[float, trio.Event | None]] = deque()  # outstanding pings: sent when, who waits for it
         self._waiters: set[trio.Event] = set()  # of those and of pings whose answer is on its way
         self._publications = Publications(codec)
@@ -270,7 +249,7 @@ class Link:
         patience = 1.5 * self._keepalive
         while True:
             await trio.sleep_until(self._alive_at + patience)
-            await trio.sleep(_LAST_LOOK)
+            await trio.sleep(LAST_LOOK)
             if not self._reading:
                 self._alive_at = trio.current_time()
             if trio.current_time() >= self._alive_at + patience:
@@ -283,7 +262,7 @@ class Link:
             match event:
                 case Messages(batch=batch):
                     if self._barrier is not None:
-                        self._count(self._barrier, batch)
+                        self._barrier.count(batch)
                     items.append(batch)
                 case Pong():
                     items += self._pong()
@@ -314,21 +293,13 @@ class Link:
                 request = self._requests.popleft()
                 if request.drop:
                     self._codec.unsubscribe(request.drop)
-                barrier = self._barrier = _Barrier(self._codec.subscribe(request.filters))
+                barrier = self._barrier = Barrier(self._codec.subscribe(request.filters))
                 self._send_ping(None)
-                if not await self._wait(barrier):
+                if not await barrier.wait_acknowledged(1.5 * self._keepalive):
+                    self._lose(ConnectionReason.SILENT_PEER, "the broker does not answer a subscription")
+                if not await barrier.wait():
                     self._barrier = None
                     await events.send([ReplayEnd(passed=False)])
-
-    async def _wait(self, barrier: _Barrier) -> bool:
-        """Whether the barrier came. Quiet is counted from the SUBACK, and anew from every retained message."""
-        if not await _came(barrier.answered, trio.current_time() + 1.5 * self._keepalive):
-            self._lose(ConnectionReason.SILENT_PEER, "the broker does not answer a subscription")
-        heard_at = None
-        while not barrier.done.is_set() and heard_at != barrier.heard_at:
-            heard_at = barrier.heard_at
-            await _came(barrier.done, heard_at + QUIET)
-        return barrier.done.is_set()
 
     def _subscribed(self, mid: int, *, refused: bool) -> None:
         barrier = self._barrier
@@ -338,8 +309,7 @@ class Link:
             self._lose(ConnectionReason.REFUSED, "the broker refuses the subscription")
             self._barrier = None  # the PINGRESP behind it is no barrier
             return
-        barrier.heard_at = trio.current_time()
-        barrier.answered.set()
+        barrier.acknowledge()
 
     def _pong(self) -> list[LinkEvent]:
         self.answered_at = trio.current_time()
@@ -349,20 +319,10 @@ class Link:
             if waiter is not None:
                 items.append(Answered(waiter))
         barrier = self._barrier
-        if barrier is None or not barrier.answered.is_set():
-            return items
-        barrier.pongs += 1
-        if barrier.pongs < barrier.pings:
-            return items
-        self._barrier = None
-        barrier.done.set()
-        return [*items, ReplayEnd(passed=barrier.retained < REPLAY_LIMIT)]
-
-    def _count(self, barrier: _Barrier, batch: list[Message]) -> None:
-        retained = sum(message.retain for message in batch)
-        if retained:
-            barrier.retained += retained
-            barrier.heard_at = trio.current_time()
+        if barrier is not None and barrier.pong():
+            self._barrier = None
+            items.append(ReplayEnd(passed=barrier.has_passed))
+        return items
 
     # --- out ---
 
@@ -378,8 +338,6 @@ class Link:
             raise SpanPanelConnectionError("the link was lost")
         answered = trio.Event()
         began = trio.current_time()
-        if self._barrier is not None:
-            self._barrier.pings += 1
         self._waiters.add(answered)
         self._send_ping(answered)
         try:
@@ -412,6 +370,8 @@ class Link:
         while self._pongs and self._pongs[0][0] + QUIET < now:  # dropped, like the end of a replay
             self._forget_ping()
         self._pongs.append((now, waiter))
+        if self._barrier is not None:
+            self._barrier.pings += 1
         self._nap.cancel()  # somebody measures
         self._codec.ping()
         self._queued.set()
@@ -424,8 +384,6 @@ class Link:
     async def _keep_alive(self) -> None:
         while True:
             await trio.sleep(self._keepalive)
-            if self._barrier is not None:
-                self._barrier.pings += 1
             self._send_ping(None)
 
     async def _write(self) -> None:
@@ -464,13 +422,3 @@ class Link:
             with contextlib.suppress(trio.BrokenResourceError):
                 while await self._stream.receive_some(_READ_SIZE):
                     pass
-
-
-async def _came(event: trio.Event, deadline: float) -> bool:
-    """Whether it came in time, or did so while we did not look."""
-    with trio.CancelScope(deadline=deadline):
-        await event.wait()
-    if not event.is_set():
-        with trio.move_on_after(_LAST_LOOK):
-            await event.wait()
-    return event.is_set()

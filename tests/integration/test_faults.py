@@ -1,4 +1,4 @@
-"""The short rows of the table of faults; ``nox -s faults`` runs all."""
+"""The short rows of the tables of faults; ``nox -s faults`` runs all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 
-def test_the_short_faults_are_recovered_from() -> None:
+def _quick(module: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.run", "--quick"],
+        [sys.executable, "-m", module, "--quick"],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -18,4 +18,12 @@ def test_the_short_faults_are_recovered_from() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
-    assert "broker SIGKILL" in done.stdout
+    return done.stdout
+
+
+def test_the_short_faults_are_recovered_from() -> None:
+    assert "broker SIGKILL" in _quick("tests.faults.run")
+
+
+def test_what_commands_say_under_faults_is_true_of_what_the_device_received() -> None:
+    assert "link frozen" in _quick("tests.faults.commands")

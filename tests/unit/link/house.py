@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from span_trio import PanelOptions, SpanCredentials, SpanPanel, open_span_panel
 from span_trio.homie import Message, Obstacle, Request
-from span_trio.link import Link, LinkEvent, LinkLost
+from span_trio.link import Answered, Link, LinkEvent, LinkLost
 from span_trio.mqtt import Codec
 from tests.unit.link.broker import Broker
 from tests.unit.span.helpers import KITCHEN, ROOT, SMALL, describe
@@ -153,12 +153,29 @@ class Run(NamedTuple):
             return await self.events.receive()
 
 
+async def take_answers(
+    events: trio.MemoryReceiveChannel[list[LinkEvent]], send: trio.MemorySendChannel[list[LinkEvent]]
+) -> None:
+    """Hand events on, but for answers to pings, which are taken as they are by a panel."""
+    async for batch in events:
+        for event in batch:
+            if isinstance(event, Answered):
+                event.waiter.set()
+        rest = [event for event in batch if not isinstance(event, Answered)]
+        if rest:
+            await send.send(rest)
+
+
 @contextlib.asynccontextmanager
-async def run_link(broker: Broker, *, channel: int = 64, **options: Any) -> AsyncGenerator[Run, None]:
-    """A session with this broker that runs while the block does."""
+async def run_link(broker: Broker, *, channel: int | None = None, **options: Any) -> AsyncGenerator[Run, None]:
+    """A session with this broker that runs while the block does.
+
+    With a ``channel`` of that size, nobody takes what the link says but who reads it.
+    """
     link = await logged_in(broker, **options)
-    send, receive = trio.open_memory_channel[list[LinkEvent]](channel)
-    running = Run(link, receive, trio.CancelScope(), trio.Event())
+    send, receive = trio.open_memory_channel[list[LinkEvent]](64 if channel is None else channel)
+    taken, rest = trio.open_memory_channel[list[LinkEvent]](1_000_000)
+    running = Run(link, rest if channel is None else receive, trio.CancelScope(), trio.Event())
 
     async def task() -> None:
         with running.scope:
@@ -167,8 +184,12 @@ async def run_link(broker: Broker, *, channel: int = 64, **options: Any) -> Asyn
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(task)
+        if channel is None:
+            nursery.start_soon(take_answers, receive, taken)
         yield running
         running.scope.cancel()
+        await running.done.wait()
+        send.close()
 
 
 def events_of(batches: list[list[LinkEvent]]) -> list[LinkEvent | Message]:

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from span_trio import PanelOptions, PanelStatistics, SpanCredentials, open_span_panel
-from span_trio.link.session import REPLAY_LIMIT
+from span_trio.link.barrier import REPLAY_LIMIT
 from span_trio.simulator import Broker, BrokerFaults
 
 ROOT = "ebus/5/nt-1"
