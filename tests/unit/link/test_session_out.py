@@ -24,6 +24,7 @@ from tests.unit.link.house import (
     logged_in,
     run,
     run_link,
+    take_answers,
 )
 from tests.unit.mqtt import packets
 
@@ -213,6 +214,7 @@ def test_i11_cancelling_at_any_step_closes_and_never_cuts_a_packet() -> None:
                 link.subscribe(A)
                 while not isinstance((await receive.receive())[-1], ReplayEnd):
                     pass
+                nursery.start_soon(take_answers, receive, trio.open_memory_channel[list[LinkEvent]](9)[0])
                 await link.ping()
                 await trio.sleep(9)
                 nursery.cancel_scope.cancel()
