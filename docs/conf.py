@@ -44,6 +44,8 @@ autodoc_use_legacy_class_based = True  # what sphinxcontrib-trio extends
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_type_aliases = {
+    "Audit": "~span_trio.auditor.Audit",
+    "Authorise": "~span_trio.commands.Authorise",
     "Demand": "~span_trio.homie.Demand",
     "Dialer": "~span_trio.link.Dialer",
     "Fallback": "~span_trio.homie.Fallback",

@@ -11,7 +11,7 @@ The rules of this room:
   of the same link confirms; what a broker has retained proves nothing.
 * A relay is commanded only over a link whose broker has just answered a ping, so that nothing is written into a frozen
   one, to act minutes later (lesson E, "relay fires minutes after an outage").
-* ``audit`` hears of every call, refusals included, through a bounded queue, and delays nobody.
+* The auditor hears of every call, refusals included.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Final, TypeAlias
 import attrs
 import trio
 
+from .auditor import Auditor
 from .clock import now
 from .command import Command, CommandOutcome, CommandRecord
 from .enums import CommandResult, ConnectionReason, Control, RefusalReason
@@ -40,21 +41,19 @@ from .link import Link, Publication
 from .span import OfferedControl
 from .tracker import PanelTracker
 
-__all__ = ["Audit", "Authorise", "Commands"]
+__all__ = ["Authorise", "Commands"]
 
 _log = logging.getLogger("span_trio.commands")
 
 Authorise: TypeAlias = Callable[[Command], Awaitable[None]]
 """Asked before a command is sent; refuses by raising."""
-Audit: TypeAlias = Callable[[CommandRecord], Awaitable[None]]
-"""Told of every command, when its call has ended."""
 
 RELAY_DEADLINE: Final = 5.0
 """Seconds that a relay command may take; likewise `DEADLINE` for all others (lesson E)."""
 DEADLINE: Final = 2.0
 _FRESH: Final = 1.0  # s: the age of a PINGRESP behind which a relay command may be written
+_LOST_BEFORE: Final = "the link was lost before it was written"
 _AGEING: Final = _FRESH / 2  # s: at which we ask for another: it must not grow too old on the last yards
-_RECORDS_HELD: Final = 256
 
 
 @attrs.define(eq=False)
@@ -65,6 +64,7 @@ class _Flight:
     offered: OfferedControl
     wanted: Value
     publication: Publication | None = None
+    why_not: Callable[[], str | None] = lambda: None  # why it must not leave, as of now
     confirmed: bool = False
     targeted: bool = False  # the panel has taken it as its target
     link_lost: bool = False
@@ -91,9 +91,22 @@ class _Flight:
 
 def _means(payload: bytes, offered: OfferedControl, wanted: Value) -> bool:
     try:
-        return bool(payload) and decode_value(payload, Datatype(offered.datatype)) == wanted
+        return bool(payload) and _same(decode_value(payload, Datatype(offered.datatype)), wanted)
     except InvalidPayload:
         return False
+
+
+def _same(value: object, wanted: object) -> bool:
+    """Whether they are equal; within JSON, too, true is not 1 (lesson A)."""
+    match value, wanted:
+        case (bool(), _) | (_, bool()):
+            return value is wanted
+        case dict() as said, dict() as meant:
+            return said.keys() == meant.keys() and all(_same(said[key], meant[key]) for key in meant)
+        case list() as said, list() as meant:
+            return len(said) == len(meant) and all(map(_same, said, meant))
+        case _:
+            return value == wanted
 
 
 class Commands:
@@ -102,8 +115,7 @@ class Commands:
     Args:
         tracker: what is known of the panel.
         authorise: see `Authorise`.
-        audit: see `Audit`.
-        close_grace: s, for what ``audit`` has not heard yet when the panel closes.
+        auditor: who is told of every call.
     """
 
     def __init__(
@@ -111,23 +123,18 @@ class Commands:
         tracker: PanelTracker,
         *,
         authorise: Authorise | None = None,
-        audit: Audit | None = None,
-        close_grace: float = 1.0,
+        auditor: Auditor | None = None,
     ) -> None:
         self.link: Link | None = None
         """The session of now."""
-        self.unheard: int = 0
-        """Records that were dropped because ``audit`` was too slow."""
+        self.auditor: Final = Auditor(None, grace=0.0) if auditor is None else auditor
         self._tracker = tracker
         self._authorise = authorise
-        self._audit = audit
-        self._close_grace = close_grace
         self._closed = False
         self._turns: dict[str, trio.Lock] = {}  # by topic
         self._flights: dict[str, _Flight] = {}  # by topic: one at a time
         self._unsettled: dict[str, _Flight] = {}  # by topic: the newest that was written and not confirmed
-        self._calls = 0  # that have not ended
-        self._records, self._to_hear = trio.open_memory_channel[CommandRecord](_RECORDS_HELD)
+        self._landed: _Flight | None = None  # the newest that has ended: of a call that is ending
 
     # --- what the accumulator tells ---
 
@@ -165,7 +172,7 @@ class Commands:
         if not 0 < within < math.inf:
             raise SpanPanelValidationError("within must be a number of seconds above 0")
         command = Command(control, subject, wanted, within, now(), self._tracker.tree.epoch)
-        self._calls += 1
+        self.auditor.expected += 1
         try:
             await trio.lowlevel.checkpoint()
             outcome = await self._send(command, trio.current_time() + within)
@@ -176,7 +183,7 @@ class Commands:
             self._tell(CommandRecord(command, outcome))
             return outcome
         finally:
-            self._calls -= 1
+            self.auditor.expected -= 1
 
     async def _send(self, command: Command, deadline: float) -> CommandOutcome:
         offered, _ = self._check(command)
@@ -203,8 +210,8 @@ class Commands:
 
     def _known_of(self, command: Command) -> CommandOutcome | None:
         """What is known of a command whose call was cancelled, if it was written."""
-        flights = (flight for flight in self._unsettled.values() if flight.command is command)
-        return next((self._judge(flight) for flight in flights), None)
+        flight = self._landed  # no checkpoint since; it may have been confirmed in the turn of its cancellation
+        return None if flight is None or flight.command is not command or not flight.is_out else self._judge(flight)
 
     def _check(self, command: Command) -> tuple[OfferedControl, bytes]:
         """What to publish; or why not, as of now.
@@ -227,7 +234,7 @@ class Commands:
         answer: object = None
         with trio.CancelScope(deadline=deadline) as scope:
             answer = await authorise(command)  # type: ignore[func-returns-value] # who returns False means no
-        if scope.cancelled_caught:
+        if scope.cancelled_caught or trio.current_time() >= deadline:  # a shielded one cannot be cancelled
             raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, f"{command}, for lack of an answer in time")
         if answer is False:
             raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, str(command))
@@ -237,12 +244,12 @@ class Commands:
         if self._is_fresh(_AGEING):
             return None
         if self.link is None:
-            return "the link was lost before it was written"
+            return _LOST_BEFORE
         try:
             with trio.CancelScope(deadline=deadline):
                 await self.link.ping()
         except SpanPanelConnectionError:
-            return "the link was lost before it was written"
+            return _LOST_BEFORE
         return None if self._is_fresh() else "the broker did not answer a ping in time"
 
     def _is_fresh(self, age: float = _FRESH) -> bool:
@@ -256,35 +263,41 @@ class Commands:
         target = forest.target(*place)
         return (
             topic not in self._unsettled
-            and forest.value(*place) == flight.wanted
-            and (target is None or target == flight.wanted)
+            and _same(forest.value(*place), flight.wanted)
+            and (target is None or _same(target, flight.wanted))
         )
 
     async def _fly(self, topic: str, payload: bytes, flight: _Flight, deadline: float) -> CommandOutcome:
         """Publish it, and watch the property until it is so, or the deadline."""
         command, offered, link = flight.command, flight.offered, self.link
         if link is None:
-            return self._judge(flight)
+            return self._outcome(command, offered, CommandResult.FAILED, _LOST_BEFORE)
 
-        def may_go() -> bool:
+        def why_not() -> str | None:
+            """Why it must not leave now."""
             tree = self._tracker.tree
-            return (
-                not self._closed
-                and tree.live
-                and tree.epoch == command.epoch
-                and trio.current_time() < deadline
-                and (command.control is not Control.RELAY or self._is_fresh())
-            )
+            if self._closed or link.lost is not None or tree.epoch != command.epoch:  # lost, and not yet told
+                return _LOST_BEFORE
+            if tree.obstacle is not None:
+                return f"the panel was not live any more before it was written: {tree.obstacle}"
+            if trio.current_time() >= deadline:
+                return "it could not be written in time"
+            is_frozen = command.control is Control.RELAY and not self._is_fresh()
+            return "the broker's last answer was too old when it could be written" if is_frozen else None
 
         place = offered.device_id, offered.node_id, offered.property_id
         qos = 1 if offered.declaration.retained else 0  # nobody shall queue what is an event (Homie, QoS and retain)
-        publishing = link.publishing(set_topic(self._tracker.tree.domain, *place), payload, qos=qos, may_go=may_go)
+        publishing = link.publishing(
+            set_topic(self._tracker.tree.domain, *place), payload, qos=qos, may_go=lambda: why_not() is None
+        )
+        flight.why_not = why_not
         self._flights[topic] = flight
         try:
             with publishing as flight.publication, trio.CancelScope(deadline=deadline):
                 await flight.publication.over.wait()
         finally:
             del self._flights[topic]
+            self._landed = flight
             if flight.confirmed:
                 self._unsettled.pop(topic, None)
             elif flight.is_out:
@@ -294,9 +307,7 @@ class Commands:
     def _judge(self, flight: _Flight) -> CommandOutcome:
         command, publication = flight.command, flight.publication
         if publication is None or publication.sent_at is None:
-            over = publication is None or flight.link_lost
-            why = "the link was lost before it was written" if over else "it could not be written in time"
-            return self._outcome(command, flight.offered, CommandResult.FAILED, why)
+            return self._outcome(command, flight.offered, CommandResult.FAILED, flight.why_not() or _LOST_BEFORE)
         if flight.confirmed:
             result, detail = CommandResult.CONFIRMED, ""
         elif flight.link_lost:
@@ -306,7 +317,8 @@ class Commands:
         elif publication.acknowledged_at is not None:
             result, detail = CommandResult.ACCEPTED, "the broker has it"
         else:
-            result, detail = CommandResult.UNCONFIRMED, "the broker has not answered"
+            silence = "the broker has not answered" if publication.qos else "nobody answers an event"
+            result, detail = CommandResult.UNCONFIRMED, silence
         return self._outcome(command, flight.offered, result, detail, publication)
 
     def _outcome(
@@ -336,38 +348,11 @@ class Commands:
             _text(requester),
         )
 
-    # --- audit ---
-
     def _tell(self, record: CommandRecord) -> None:
         error = record.error  # the text of one that is not ours may hold anything
         why = str(error) if isinstance(error, SpanPanelError) else type(error).__name__
         _log.info("%s", record.outcome or f"{record.command}: {why}")
-        if self._audit is None:
-            return
-        try:
-            self._records.send_nowait(record)
-        except trio.WouldBlock:
-            self.unheard += 1
-            _log.warning("audit is too slow: it will not hear of %s", record.command)
-
-    async def run_audit(self) -> None:
-        """Tell ``audit`` of one command after the other. When cancelled, of what is left, within the grace."""
-        if self._audit is None:
-            return
-        try:
-            while True:
-                await self._report(self._audit)
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._close_grace):
-                while self._calls or self._to_hear.statistics().current_buffer_used:
-                    await self._report(self._audit)
-
-    async def _report(self, audit: Audit) -> None:
-        record = await self._to_hear.receive()
-        try:
-            await audit(record)
-        except Exception:  # noqa: BLE001 - of the user's making: the next one is told all the same
-            _log.exception("audit failed on %s", record.command)
+        self.auditor.tell(record)
 
 
 def _text(value: Value | None) -> str | None:

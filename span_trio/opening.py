@@ -20,7 +20,8 @@ import attrs
 import trio
 
 from .accumulate import PanelAccumulator
-from .commands import Audit, Authorise, Commands
+from .auditor import Audit, Auditor
+from .commands import Authorise, Commands
 from .credentials import SpanCredentials
 from .errors import SpanPanelCertificateError, SpanPanelTimeoutError
 from .link import Connection, Dialer, broker_port, diagnose, find_serial, load_trust, open_link, the_dialer
@@ -118,7 +119,7 @@ async def open_span_panel(
         dialer=dialer,
     )
     tracker = PanelTracker(serial, options)
-    commands = Commands(tracker, authorise=authorise, audit=audit, close_grace=options.close_grace)
+    commands = Commands(tracker, authorise=authorise, auditor=Auditor(audit, grace=options.close_grace))
     accumulator = PanelAccumulator(tracker, commands, edges_held=options.edges_held)
     service = PanelService(host, accumulator, connection, options)
 

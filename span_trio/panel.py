@@ -370,5 +370,5 @@ class SpanPanel:
             topics=tree.forest.topic_count,
             data_model=tracker.version.text,
             last_message_age=trio.current_time() - tracker.heard_at.monotonic if tracker.messages else None,
-            audits_missed=self._commands.unheard,
+            audits_missed=self._commands.auditor.unheard,
         )

@@ -55,9 +55,11 @@ CAPABILITY_OF_CONTROL: Final[Mapping[Control, PanelCapability]] = {
 }
 
 
-@runtime_checkable
 class SpanPanelClientProtocol(Protocol):
-    """A panel that can be read."""
+    """A panel that can be read.
+
+    Not for `isinstance`: that would ask a panel that is not live for its snapshot (Python 3.11).
+    """
 
     @property
     def serial_number(self) -> str:

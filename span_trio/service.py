@@ -57,7 +57,7 @@ class PanelService:
             try:
                 async with trio.open_nursery() as tasks:
                     tasks.start_soon(self._learn_schema)
-                    tasks.start_soon(self.accumulator.commands.run_audit)
+                    tasks.start_soon(self.accumulator.commands.auditor.run)
                     tasks.start_soon(self._until_failure, partial(self.accumulator.run, receive))
                     await self._until_failure(partial(self.connection.run, send))
             except* (KeyboardInterrupt, SystemExit) as group:

@@ -72,10 +72,11 @@ class Sections(GoogleDocstring):
 
 
 def _comment_of(name: str) -> list[str]:
-    """The text below a name that a package only passes on: a type alias has no docstring of its own."""
-    package, _, name = name.rpartition(".")
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
-        found = ModuleAnalyzer.for_module(module.name).find_attr_docs().get(("", name))
+    """The text below a name of a module, or one that a package only passes on: a type alias has no docstring."""
+    place, _, name = name.rpartition(".")
+    rooms = pkgutil.iter_modules(getattr(importlib.import_module(place), "__path__", ()), place + ".")
+    for module in (place, *(room.name for room in rooms)):
+        found = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", name))
         if found:
             return found
     return []
@@ -95,7 +96,8 @@ def signature(
 ) -> tuple[str | None, str | None] | None:
     """Leave out what nobody types: how a snapshot, an enum or an error is made, and what a manager is in truth."""
     if what in {"class", "exception"}:
-        not_made = issubclass(thing, (enum.Enum, BaseException)) or thing in NOT_MADE
+        is_protocol = getattr(thing, "_is_protocol", False)
+        not_made = issubclass(thing, (enum.Enum, BaseException)) or thing in NOT_MADE or is_protocol
         # A class of fields: they are listed below, with their types; and attrs hides the defaults from Sphinx.
         if not_made or attrs.has(thing) or hasattr(thing, "_fields"):
             return "", None

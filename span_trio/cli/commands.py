@@ -1,7 +1,8 @@
 """The commands. Each is a few lines around the library; what goes wrong is one sentence on stderr.
 
-Exit codes: 0 done, 1 anything else, 2 wrong usage or settings, 3 no connection or not ready in time, 4 refused,
-130 interrupted.
+Exit codes: 0 done, 1 anything else, 2 wrong usage or settings, 3 no connection or not ready in time, 4 credentials
+refused, 130 interrupted. Of what was commanded: 0 confirmed or so already, 10 accepted, 11 unconfirmed, 12 unknown,
+13 failed; 20 nobody, or more than one, is called so, 21 locked, 22 not a value of it, 23 the person said no.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any, Final
 
 import attrs
@@ -24,9 +25,12 @@ from rich.logging import RichHandler
 
 from ..errors import (
     SpanPanelAuthError,
+    SpanPanelCommandError,
+    SpanPanelCommandValueError,
     SpanPanelConnectionError,
     SpanPanelError,
     SpanPanelTimeoutError,
+    SpanPanelUnknownTargetError,
     SpanPanelValidationError,
 )
 from ..opening import fetch_snapshot, open_span_panel
@@ -34,10 +38,13 @@ from ..options import PanelOptions
 from ..recording import Played, find_panel, play, read_recording
 from ..snapshot import SpanPanelSnapshot
 from ..span import HomieSchema
-from .connection import Panel, panel_options
+from .connection import Panel, Positive, panel_options, run
+from .control import DeclinedError, OfflineError, charge_limit, islanding, priority, relay
 from .demo import demo, simulate
 from .live import show
+from .offers import controls
 from .record import record_session
+from .targets import UnclearTargetError
 from .text import one_line, printable
 
 __all__ = ["cli"]
@@ -45,26 +52,19 @@ __all__ = ["cli"]
 _log = logging.getLogger("span_trio.cli")
 
 _EXIT_CODES: Final[tuple[tuple[type[SpanPanelError], int], ...]] = (
+    (UnclearTargetError, 20),
+    (SpanPanelUnknownTargetError, 20),
+    (SpanPanelCommandValueError, 22),  # which is one of the next two as well
+    (SpanPanelCommandError, 21),
     (SpanPanelValidationError, 2),
     (SpanPanelConnectionError, 3),
     (SpanPanelTimeoutError, 3),
+    (OfflineError, 3),
     (SpanPanelAuthError, 4),
+    (DeclinedError, 23),
 )
 _out = Console(highlight=False, markup=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-
-class _Positive(click.FloatRange):
-    """A number above 0: not NaN either, which passes for one in any comparison."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value} is not a number.", param, ctx)
-        return number
 
 
 class _Commands(click.Group):
@@ -90,7 +90,7 @@ class _Commands(click.Group):
 @click.option("--verbose", "-v", count=True, help="Say what is going on; twice for everything.")
 @click.version_option(package_name="span-trio")
 def cli(verbose: int) -> None:
-    """Read a SPAN electrical panel."""
+    """Read and control a SPAN electrical panel."""
     levels = (logging.ERROR, logging.INFO, logging.DEBUG)
     handler = RichHandler(console=_err, show_path=False)
     handler.addFilter(_tame)
@@ -104,17 +104,12 @@ def _tame(record: logging.LogRecord) -> bool:
     return True
 
 
-def _run(function: Callable[..., Awaitable[None]], *arguments: Any) -> None:
-    """`trio.run`, where ctrl-C comes out of what the main task awaits, and never in a group."""
-    trio.run(function, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
-
-
 @cli.command()
 @panel_options
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 def snapshot(panel: Panel, as_json: bool) -> None:
     """Connect to HOST, print one complete snapshot, and leave."""
-    _run(_snapshot, panel, as_json)
+    run(_snapshot, panel, as_json)
 
 
 async def _snapshot(panel: Panel, as_json: bool) -> None:
@@ -130,7 +125,7 @@ async def _snapshot(panel: Panel, as_json: bool) -> None:
 def watch(panel: Panel, interval: float, count: int | None, as_json: bool) -> None:
     """Watch the panel at HOST: a dashboard on a terminal, a line for each snapshot elsewhere."""
     options = attrs.evolve(panel.options, snapshot_interval=interval)
-    _run(_watch, attrs.evolve(panel, options=options), count, as_json)
+    run(_watch, attrs.evolve(panel, options=options), count, as_json)
 
 
 async def _watch(panel: Panel, count: int | None, as_json: bool) -> None:
@@ -142,7 +137,7 @@ async def _watch(panel: Panel, count: int | None, as_json: bool) -> None:
 @panel_options
 @click.argument("file", type=click.File("w", encoding="utf-8", lazy=True))
 @click.option("--redact", is_flag=True, help="Mask serial numbers, the Wi-Fi's name and the postal code.")
-@click.option("--seconds", type=_Positive(), default=math.inf, help="Leave after recording for so long.")
+@click.option("--seconds", type=Positive(), default=math.inf, help="Leave after recording for so long.")
 def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
     """Write what the panel at HOST publishes to FILE, one JSON object a line; end it with ctrl-C.
 
@@ -158,7 +153,7 @@ def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
 
         session = functools.partial(record_session, panel, file, redact=redact, seconds=seconds, progress=progress)
         try:
-            _run(session)
+            run(session)
         except KeyboardInterrupt:
             if not recorded:
                 raise
@@ -170,7 +165,7 @@ def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Do not play: print the last snapshot as JSON.")
 @click.option("--schema", type=click.File(encoding="utf-8"), help="The panel's REST schema (JSON).")
 @click.option("--serial", help="Which panel, if the recording has several.")
-@click.option("--speed", type=_Positive(), default=1.0, show_default=True, help="How many times as fast.")
+@click.option("--speed", type=Positive(), default=1.0, show_default=True, help="How many times as fast.")
 def replay(file: IO[str], as_json: bool, schema: IO[str] | None, serial: str | None, speed: float) -> None:
     """Play the recording FILE through the same core as a live panel."""
     recording = list(read_recording(file))
@@ -180,7 +175,7 @@ def replay(file: IO[str], as_json: bool, schema: IO[str] | None, serial: str | N
         last = [what for _, what in played if isinstance(what, SpanPanelSnapshot)][-1]
         _print_snapshot(last, "", as_json=True)
     else:
-        _run(_play, played, speed)
+        run(_play, played, speed)
 
 
 async def _play(played: Iterator[Played], speed: float) -> None:
@@ -209,5 +204,5 @@ def _print_snapshot(taken: SpanPanelSnapshot, when: dt.datetime | str, *, as_jso
         _out.print(one_line(taken, when))
 
 
-cli.add_command(demo)
-cli.add_command(simulate)
+for _command in (controls, relay, priority, charge_limit, islanding, demo, simulate):
+    cli.add_command(_command)

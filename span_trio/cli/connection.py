@@ -1,21 +1,25 @@
-"""The options by which every command finds its panel."""
+"""How every command finds its panel, and runs."""
 
 from __future__ import annotations
 
 import functools
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import click
+import trio
 
 from ..credentials import SpanCredentials
 from ..errors import SpanPanelValidationError
 from ..options import PanelOptions
 
-__all__ = ["Panel", "panel_options"]
+__all__ = ["Panel", "Positive", "panel_options", "run"]
+
+_T = TypeVar("_T")
 
 PASSWORD_VARIABLE = "SPAN_TRIO_PASSWORD"  # noqa: S105 - the name of one, not one
 
@@ -80,6 +84,25 @@ _OPTIONS = (
     click.option("--https-port", type=click.IntRange(1, 65_535), default=443, show_default=True, help="Likewise."),
     click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds until the panel is ready."),
 )
+
+
+class Positive(click.FloatRange):
+    """A number above 0: not NaN either, which passes for one in any comparison."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As of any type of click's."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+def run(function: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
+    """`trio.run`, where ctrl-C comes out of what the main task awaits, and never in a group."""
+    return trio.run(function, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
 def _read(path: Path) -> str:

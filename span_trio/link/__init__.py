@@ -1,8 +1,8 @@
 """From a host name to a stream of messages: the shell around the codec. trio lives from here on up.
 
 `streams` (TCP and TLS), `websocket`, `dial` (host and port to a stream), `session` (one MQTT session over a stream),
-`barrier` (when a replay is over), `publication` (what is published), `connect` (all of it, once), `trust` (TLS contexts,
-and what is wrong with a certificate), `backoff`, `connection` (all of it, again and again: the connection task).
+`barrier` (when a replay is over), `publication` (what is published), `connect` (all of it, once), `trust` (TLS
+contexts, and what is wrong with a certificate), `backoff`, `connection` (all of it, again and again).
 """
 
 from .backoff import Backoff

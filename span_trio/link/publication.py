@@ -55,6 +55,11 @@ class Publications:
         """Whether anybody waits for one."""
         return bool(self._awaited)
 
+    @property
+    def is_queued(self) -> bool:
+        """Whether one has not left yet."""
+        return bool(self._queue)
+
     def add(self, publication: Publication) -> None:
         """Queue it."""
         self._awaited.add(publication)

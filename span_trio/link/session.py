@@ -390,7 +390,10 @@ class Link:
         with self._send_scope:
             try:
                 while True:
-                    data = self._codec.take_outgoing() or self._publications.take()
+                    data = self._codec.take_outgoing()
+                    if not data and self._publications.is_queued:
+                        await self._stream.wait_send_all_might_not_block()  # what is taken must go at once
+                        data = self._codec.take_outgoing() or self._publications.take()
                     if data:
                         await self._stream.send_all(data)
                         self.bytes_sent += len(data)

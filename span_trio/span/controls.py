@@ -12,6 +12,7 @@ The rules of this room:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -44,7 +45,7 @@ from .schema import NodeType
 
 __all__ = ["OfferedControl", "controls", "resolve_command"]
 
-_ISLANDING_OF_SOURCE: Final[Mapping[object, GridState]] = {  # what a dominant power source of the flat schema asserts
+_ISLANDING_OF_SOURCE: Final[Mapping[str, GridState]] = {  # what a dominant power source of the flat schema asserts
     DominantPowerSource.GRID: GridState.ON_GRID,
     DominantPowerSource.BATTERY: GridState.OFF_GRID,
     DominantPowerSource.PV: GridState.OFF_GRID,
@@ -57,6 +58,8 @@ _CHOICES: Final[Mapping[Control, tuple[str, ...]]] = {
     Control.ISLANDING: (GridState.ON_GRID, GridState.OFF_GRID),
 }
 _REQUESTER: Final = {Control.RELAY: "relay-requester"}
+_WORDS: Final = {Datatype.ENUM, Datatype.STRING}
+_NUMBERS: Final = {Datatype.INTEGER, Datatype.FLOAT}
 _UNMAPPED: Final = "unmapped_tab_"
 _NOBODY: Final[Mapping[Control, RefusalReason]] = {
     Control.RELAY: RefusalReason.NO_SUCH_CIRCUIT,
@@ -121,10 +124,14 @@ def resolve_command(
         SpanPanelLockedError: there is, and it must not be commanded.
         SpanPanelCommandValueError: the value is none that it takes.
     """
-    if control is Control.DOMINANT_POWER_SOURCE and model is DataModel.PARENT_CHILD:
-        control, wanted = Control.ISLANDING, _ISLANDING_OF_SOURCE.get(wanted, wanted)
-    offered = _find(forest, root, model, control, subject)
-    return offered, _encode(offered, wanted)
+    if control is not Control.DOMINANT_POWER_SOURCE or model is not DataModel.PARENT_CHILD:
+        offered = _find(forest, root, model, control, subject)
+        return offered, _encode(offered, wanted)
+    offered = _find(forest, root, model, Control.ISLANDING, subject)
+    if not (isinstance(wanted, str) and wanted in _ISLANDING_OF_SOURCE):
+        what = f"the {control} of {subject} cannot be set to {_shown(wanted)}, only to "
+        raise SpanPanelCommandValueError(RefusalReason.OUTSIDE_FORMAT, what + " or ".join(_ISLANDING_OF_SOURCE))
+    return offered, _encode(offered, _ISLANDING_OF_SOURCE[wanted])
 
 
 def _find(forest: Forest, root: str, model: DataModel, control: Control, subject: str) -> OfferedControl:
@@ -184,7 +191,13 @@ def _flat(
 
 
 def _flat_lock(node: Node, name: str, reason: RefusalReason) -> RefusalReason | None:
-    return reason if flag(node.values.get(name)) or name in node.unreadable else None
+    return None if _permits(node, name, when=False) else reason
+
+
+def _permits(node: Node, name: str, *, when: bool) -> bool:
+    """Whether a flag, if there is one, says what permits; one that cannot be read does not, however it is declared."""
+    value = node.values.get(name)
+    return name not in node.unreadable and (value is None or flag(value) is when)
 
 
 def _settable(declared: PropertyDescription) -> RefusalReason | None:
@@ -238,8 +251,8 @@ def _child(
 def _child_lock(control: Control, part: Part, node: Node, declared: PropertyDescription) -> RefusalReason | None:
     if not part.here:
         return RefusalReason.AWAY
-    name = "relay-controllable"  # a declaration may be stale after recommissioning: either may say no (section 4)
-    if control is Control.RELAY and (flag(node.values.get(name)) is False or name in node.unreadable):
+    # A declaration may be stale after recommissioning: either may say no (section 4).
+    if control is Control.RELAY and not _permits(node, "relay-controllable", when=True):
         return RefusalReason.NOT_CONTROLLABLE
     return _settable(declared)
 
@@ -302,30 +315,35 @@ def _encode(offered: OfferedControl, wanted: object) -> bytes:
     """A value of the property's type, or the text that stands for it on the wire; never clamped."""
     what = f"the {offered.control} of {offered.subject} cannot be set to {_shown(wanted)}"
     datatype = Datatype(offered.datatype)
-    if offered.choices:
-        if not (isinstance(wanted, str) and wanted in offered.choices):
+    if offered.choices or offered.control in _CHOICES:  # a format may share none with what firmware takes
+        if datatype not in _WORDS or not (isinstance(wanted, str) and wanted in offered.choices):
             raise SpanPanelCommandValueError(RefusalReason.OUTSIDE_FORMAT, f"{what}, only to {_either(offered)}")
         return str(wanted).encode()
     try:
+        if offered.control is Control.CHARGE_LIMIT and datatype not in _NUMBERS:  # nobody could hold it to its range
+            raise InvalidPayload(f"declared as a {datatype}")
         value = _typed(wanted, datatype)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             low, high = offered.minimum, offered.maximum
             if (low is not None and value < low) or (high is not None and value > high):
                 limits = f"{'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"
                 raise SpanPanelCommandValueError(RefusalReason.OUT_OF_RANGE, f"{what}, only within {limits}")
-        return encode_value(value, datatype, offered.declaration.format)
-    except (InvalidPayload, InvalidFormat) as error:
+        payload = encode_value(value, datatype, offered.declaration.format)
+        if datatype in _NUMBERS and not math.isclose(float(payload), value):  # type: ignore[arg-type] # it is a number
+            raise InvalidPayload(f"not on a step; {payload.decode()} would be")
+    except (InvalidPayload, InvalidFormat, UnicodeError) as error:
         raise SpanPanelCommandValueError(RefusalReason.OUTSIDE_FORMAT, f"{what} ({error})") from None
+    return payload
 
 
 def _typed(wanted: object, datatype: Datatype) -> Value:
-    if isinstance(wanted, str) and datatype not in {Datatype.STRING, Datatype.ENUM}:
+    if isinstance(wanted, str) and datatype not in _WORDS:
         return decode_value(wanted.encode(), datatype)
     return wanted  # type: ignore[return-value] # encode_value refuses what it is not
 
 
 def _either(offered: OfferedControl) -> str:
-    return " or ".join(offered.choices)
+    return " or ".join(offered.choices) or "nothing that is known"
 
 
 def _shown(wanted: object) -> str:

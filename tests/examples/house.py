@@ -4,11 +4,14 @@ An example opens its panel as a user would, at ``192.168.1.100``. What it gets i
 `tests/captures` on a broker in memory, and its minute of live values is played while the example runs. An example that
 never ends is stopped after `House.longest`, as ctrl-C would stop it. All that takes no real time: the clock is virtual
 and jumps. (With `House.real_threads` it does not jump, but runs fast: other threads need some real time.)
+
+A recording obeys nobody. An example that commands gets a simulated panel instead: `House.build`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -30,6 +33,7 @@ from span_trio import (
     V2AuthResponse,
 )
 from span_trio.recording import Recorded, read_recording
+from span_trio.simulator import CommandFaults, SimulatedPanel, built_in, open_simulated_panel
 from tests.unit.link.broker import Broker, Connection, Kind, Packet
 from tests.unit.mqtt import packets
 
@@ -41,6 +45,8 @@ PANELS: Final = {HOST: "nt-2143-c1akc", "192.168.1.101": "nt-2143-d2blc"}
 STORES: Final = {"span.json": HOST, "house.json": HOST, "barn.json": "192.168.1.101"}
 """The files that a first start has left, and whose they are."""
 CAPTURES: Final = Path(__file__).parents[1] / "captures"
+NOON: Final = dt.datetime(2026, 6, 21, 19, tzinfo=dt.UTC)
+"""Where the simulated house is."""
 RECORDED_SERIAL: Final = "sim-32t-001"
 
 trio_run = trio.run
@@ -107,6 +113,11 @@ class House:
     """What else the first panel publishes: when, in seconds, on which path below it, and what."""
     tunnel: int | None = None
     """A port on the loopback interface, behind which the panel is, with TLS and on a real clock."""
+    build: int | None = None
+    """The firmware of a simulated panel that stands at every address instead, and does as it is told."""
+    command_faults: CommandFaults = attrs.field(factory=CommandFaults)
+    """What is wrong with that."""
+    simulated: SimulatedPanel | None = None
     panels: dict[str, Panel] = attrs.field(factory=dict[str, Panel])
     away: set[str] = attrs.field(factory=set[str])
     """The hosts that refuse now."""
@@ -120,6 +131,8 @@ class House:
             raise SpanPanelConnectionError(f"connecting to {host}:{port} failed: [Errno 111] Connection refused")
         if tls is not None and ssl.PEM_cert_to_DER_cert(self.ca_pem) not in tls.get_ca_certs(binary_form=True):
             raise SpanPanelCertificateError(f"TLS with {host}:{port} failed: certificate verify failed")
+        if self.simulated is not None:
+            return await self.simulated.dial(host, port, tls)
         return await self.panels[where].broker.dial(host, port, tls)
 
     async def download_ca_cert(self, host: str, *, port: int = 80) -> str:
@@ -150,7 +163,10 @@ class House:
     async def load_credentials(self, path: str) -> SpanCredentials | None:
         """In place of `span_trio.load_credentials`, which reads in a thread: the virtual clock would run away."""
         await trio.lowlevel.checkpoint()
-        return SpanCredentials.from_json(Path(path).read_text(encoding="utf-8"))  # noqa: ASYNC240 - on purpose
+        stored = SpanCredentials.from_json(Path(path).read_text(encoding="utf-8"))  # noqa: ASYNC240 - on purpose
+        if self.simulated is None:
+            return stored
+        return attrs.evolve(stored, broker_password=self.simulated.credentials.broker_password)
 
     async def save_credentials(self, path: str, credentials: SpanCredentials) -> None:
         """In place of `span_trio.save_credentials`, likewise."""
@@ -188,7 +204,7 @@ class House:
             nursery.start_soon(self._hang_up)
             for said in self.says:
                 nursery.start_soon(self._say, *said)
-            async with self._tunnel(nursery):
+            async with self._tunnel(nursery), self._simulation():
                 done = await outcome.acapture(for_a_while)
             nursery.cancel_scope.cancel()
         return done
@@ -218,6 +234,18 @@ class House:
     def connections(self) -> list[Connection]:
         """Those of the present example, to whichever panel."""
         return [connection for panel in self.panels.values() for connection in panel.broker.connections]
+
+    @contextlib.asynccontextmanager
+    async def _simulation(self) -> AsyncGenerator[None, None]:
+        if self.build is None:
+            yield
+            return
+        spec = attrs.evolve(built_in("32"), serial_number=PANELS[HOST])
+        async with open_simulated_panel(spec, build=self.build, at=NOON) as simulated:
+            simulated.command_faults = self.command_faults
+            self.simulated = simulated
+            yield
+            self.simulated = None
 
     @contextlib.asynccontextmanager
     async def _tunnel(self, nursery: trio.Nursery) -> AsyncGenerator[None, None]:

@@ -1,6 +1,6 @@
 """README.md's examples, as they stand there: run, and compared with the output that stands below them.
 
-The example that opens a panel is run against a mosquitto that carries a recorded house.
+The example that opens a real panel is run against a mosquitto that carries a recorded house.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PYTHON = [block.text for block in BLOCKS if block.language == "python"]
 WITH_OUTPUT = [
     (block.text, below.text) for block, below in pairwise(BLOCKS) if (block.language, below.language) == ("python", "")
 ]
-WITH_A_PANEL = [text for text in PYTHON if "open_span_panel(" in text]
+WITH_A_PANEL = [text for text in PYTHON if "open_span_panel(" in text and "open_simulated_panel(" not in text]
 CONSOLE = "".join(block.text for block in BLOCKS if block.language == "console").splitlines()
 
 

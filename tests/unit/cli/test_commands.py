@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 
 from span_trio import cli, errors
 from span_trio.cli import commands
-from span_trio.enums import ConnectionReason
+from span_trio.enums import ConnectionReason, RefusalReason
 from span_trio.homie import ConnectionEdge, Instant
 from span_trio.panel import SpanPanelUpdate
 from span_trio.snapshot import SpanPanelSnapshot
@@ -130,6 +131,11 @@ EXIT_CODES = {
     errors.SpanPanelServerError("x"): 1,
     errors.SpanPanelStaleDataError(ConnectionReason.LINK_LOST, "x"): 1,
     errors.SpanPanelDataModelError("x", "2.0"): 1,
+    errors.SpanPanelCommandError(RefusalReason.NOT_SETTABLE, "x"): 21,
+    errors.SpanPanelUnknownTargetError(RefusalReason.NO_SUCH_CIRCUIT, "x"): 20,
+    errors.SpanPanelLockedError(RefusalReason.ALWAYS_ON, "x"): 21,
+    errors.SpanPanelCommandValueError(RefusalReason.OUT_OF_RANGE, "x"): 22,
+    errors.SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, "x"): 21,
     errors.SpanPanelClosedError(): 1,
     errors.SpanPanelInternalError("x"): 1,
 }
@@ -150,8 +156,8 @@ def test_an_error_is_one_sentence_and_an_exit_code(
 
 def test_the_exit_codes_are_documented() -> None:
     assert commands.__doc__ is not None
-    for code in {*EXIT_CODES.values(), 130}:
-        assert f"{code} " in commands.__doc__
+    for code in {*EXIT_CODES.values(), 10, 11, 12, 13, 23, 130}:
+        assert re.search(rf"\b{code} ", commands.__doc__)
 
 
 def test_an_error_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,100 @@
+"""What a panel lets its clients command now, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..enums import Control
+from ..opening import open_span_panel
+from ..snapshot import SpanPanelSnapshot
+from ..span import OfferedControl
+from .connection import Panel, panel_options, run
+from .targets import Target, chargers, circuits
+from .text import printable
+
+__all__ = ["controls"]
+
+_HEAD: Final = ("of", "at", "control", "is")  # no ids, and nothing that is always the same: 80 columns
+_out = Console(highlight=False, markup=False, soft_wrap=True)
+
+
+@click.command()
+@panel_options
+@click.option("--json", "as_json", is_flag=True, help="Everything, as one JSON array.")
+def controls(panel: Panel, as_json: bool) -> None:
+    """List what can be commanded now, and what is locked: a table on a terminal, elsewhere lines with more in them."""
+    run(_controls, panel, as_json)
+
+
+async def _controls(panel: Panel, as_json: bool) -> None:
+    async with open_span_panel(panel.host, credentials=panel.credentials, options=panel.options) as opened:
+        offered, snapshot = opened.controls(), opened.snapshot
+    known = {each.id: each for each in (*circuits(snapshot), *chargers(snapshot))}
+    rows = [(each, known.get(each.subject, Target(each.subject)), _is(each, snapshot)) for each in offered]
+    if as_json:
+        click.echo(json.dumps([_offered_as_json(*row) for row in rows]))
+        return
+    texts = [_texts(*row) for row in rows]
+    if not _out.is_terminal:
+        widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+        for row in texts:
+            click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in _HEAD:
+        table.add_column(name, no_wrap=name != "of")  # a long name takes two lines; all else is short
+    before = None
+    for row, (each, target, _) in zip(texts, rows, strict=True):
+        control, of, position, value, can_be, locked, _ = row
+        head = [of, position] if target != before else ["", ""]
+        limits = "" if each.choices else f" {can_be}"
+        lock = "" if each.refusal is None else f", {locked}"
+        table.add_row(*map(Text, (*head, control + limits, value + lock)))
+        before = target
+    _out.print(table, soft_wrap=False)
+
+
+def _is(offered: OfferedControl, snapshot: SpanPanelSnapshot) -> str | int | None:
+    """What stands now, by the snapshot; of a property, only what has a field can be told."""
+    circuit, charger = snapshot.circuits.get(offered.subject), snapshot.evse.get(offered.subject)
+    match offered.control:
+        case Control.RELAY:
+            return None if circuit is None else circuit.relay_state
+        case Control.PRIORITY:
+            return None if circuit is None else circuit.priority
+        case Control.CHARGE_LIMIT:
+            return None if charger is None else charger.charge_current_limit_a
+        case Control.DOMINANT_POWER_SOURCE:
+            return snapshot.dominant_power_source
+        case Control.ISLANDING:
+            return snapshot.grid_state
+        case Control.PROPERTY:
+            return None
+
+
+def _texts(offered: OfferedControl, target: Target, value: str | int | None) -> list[str]:
+    limits = "" if offered.minimum is None else f"{offered.minimum:g}"
+    limits += ".." + ("" if offered.maximum is None else f"{offered.maximum:g}")
+    can_be = " ".join(offered.choices) or (limits if limits != ".." else offered.datatype)
+    cells = (
+        offered.control,
+        str(target),
+        "·".join(map(str, target.positions)) or "-",
+        "-" if value is None else str(value),
+        can_be,
+        offered.refusal or "-",
+        target.id,
+    )
+    return [printable(cell) for cell in cells]
+
+
+def _offered_as_json(offered: OfferedControl, target: Target, value: str | int | None) -> dict[str, Any]:
+    names = ("control", "subject", "device_id", "node_id", "property_id", "datatype", "choices", "minimum", "maximum")
+    plain = {name: getattr(offered, name) for name in names}
+    return {**plain, "refusal": offered.refusal, "name": target.name, "positions": target.positions, "value": value}
