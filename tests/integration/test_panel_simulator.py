@@ -105,3 +105,26 @@ async def test_it_is_followed_through_a_kill_and_a_restart(tmp_path: Path, peer:
                 assert not after.away_devices
                 assert not after.pending_devices
                 assert (panel.statistics().epochs, panel.statistics().dropped) == (1, {})
+
+
+async def test_it_is_commanded(tmp_path: Path, peer: Path) -> None:
+    """It follows whatever it is told, but for islanding, which it asserts only while its battery is not heard of."""
+    with Broker(tmp_path) as broker, contextlib.ExitStack() as stack:
+        await start(peer, broker, 100.0, stack)
+        options = PanelOptions(transport="mqtt", mqtt_port=broker.port)
+        credentials = SpanCredentials(serial_number=ROOT)
+        async with open_span_panel("127.0.0.1", credentials=credentials, options=options) as panel:
+            circuit, charger = next(iter(panel.snapshot.circuits)), next(iter(panel.snapshot.evse))
+            outcomes = [
+                await panel.set_circuit_relay(circuit, "OPEN"),
+                await panel.set_circuit_relay(circuit, "OPEN"),
+                await panel.set_circuit_relay(circuit, "CLOSED"),
+                await panel.set_circuit_priority(circuit, "NEVER"),
+                await panel.set_circuit_priority(circuit, "OFF_GRID"),
+                await panel.set_evse_charge_limit(charger, 16),
+                await panel.assert_islanding_state("ON_GRID", within=0.5),
+            ]
+            said = [str(outcome.result) for outcome in outcomes]
+            assert said == ["confirmed", "no-op", *["confirmed"] * 4, "accepted"]
+            assert outcomes[-1].value == "NONE"
+            assert panel.snapshot.evse[charger].charge_current_limit_a == 16
