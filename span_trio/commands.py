@@ -16,6 +16,7 @@ The rules of this room:
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
@@ -45,8 +46,8 @@ __all__ = ["Authorise", "Commands"]
 
 _log = logging.getLogger("span_trio.commands")
 
-Authorise: TypeAlias = Callable[[Command], Awaitable[None]]
-"""Asked before a command is sent; refuses by raising."""
+Authorise: TypeAlias = Callable[[Command], Awaitable[bool | None]]
+"""Asked before a command is sent; refuses by raising, or by ``False``."""
 
 RELAY_DEADLINE: Final = 5.0
 """Seconds that a relay command may take; likewise `DEADLINE` for all others (lesson E)."""
@@ -96,17 +97,18 @@ def _means(payload: bytes, offered: OfferedControl, wanted: Value) -> bool:
         return False
 
 
-def _same(value: object, wanted: object) -> bool:
-    """Whether they are equal; within JSON, too, true is not 1 (lesson A)."""
-    match value, wanted:
-        case (bool(), _) | (_, bool()):
-            return value is wanted
-        case dict() as said, dict() as meant:
-            return said.keys() == meant.keys() and all(_same(said[key], meant[key]) for key in meant)
-        case list() as said, list() as meant:
-            return len(said) == len(meant) and all(map(_same, said, meant))
-        case _:
-            return value == wanted
+def _same(value: Value | None, wanted: Value) -> bool:
+    """Whether they are equal; within JSON, too, true is not 1 (lesson A), and 2.0 is 2."""
+    if isinstance(value, (list, dict)) and isinstance(wanted, (list, dict)):
+        try:
+            return _canonical(value) == _canonical(wanted)
+        except RecursionError:  # it could be read, and is too deep to be compared (I9)
+            return False
+    return value == wanted
+
+
+def _canonical(document: Value) -> str:
+    return json.dumps(json.loads(json.dumps(document), parse_int=float), sort_keys=True)
 
 
 class Commands:
@@ -231,9 +233,9 @@ class Commands:
         return tracker.resolve_command(command.control, command.subject, command.wanted)
 
     async def _ask(self, authorise: Authorise, command: Command, deadline: float) -> None:
-        answer: object = None
+        answer: bool | None = None
         with trio.CancelScope(deadline=deadline) as scope:
-            answer = await authorise(command)  # type: ignore[func-returns-value] # who returns False means no
+            answer = await authorise(command)
         if scope.cancelled_caught or trio.current_time() >= deadline:  # a shielded one cannot be cancelled
             raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, f"{command}, for lack of an answer in time")
         if answer is False:
