@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import reprlib
+from typing import Final
+
 import attrs
 
 from .enums import CommandResult, Control
 from .homie import Instant
 
-__all__ = ["Command", "CommandOutcome", "CommandRecord"]
+__all__ = ["Command", "CommandOutcome", "CommandRecord", "shown"]
+
+_SHOWN: Final = 60  # characters
+
+
+def shown(wanted: object) -> str:
+    """A value in words: briefly, whatever it is."""
+    text = str(wanted) if isinstance(wanted, str) else reprlib.repr(wanted)
+    return text if len(text) < _SHOWN else f"{text[:_SHOWN]}…"
 
 
 @attrs.frozen
@@ -32,7 +43,7 @@ class Command:
 
     def __str__(self) -> str:
         """In words."""
-        return f"{self.control} of {self.subject} to {self.wanted}"
+        return f"{self.control} of {self.subject} to {shown(self.wanted)}"
 
 
 @attrs.frozen

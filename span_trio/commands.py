@@ -16,11 +16,10 @@ The rules of this room:
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import attrs
 import trio
@@ -53,6 +52,7 @@ RELAY_DEADLINE: Final = 5.0
 """Seconds that a relay command may take; likewise `DEADLINE` for all others (lesson E)."""
 DEADLINE: Final = 2.0
 _FRESH: Final = 1.0  # s: the age of a PINGRESP behind which a relay command may be written
+_UNSETTLED_HELD: Final = 64
 _LOST_BEFORE: Final = "the link was lost before it was written"
 _AGEING: Final = _FRESH / 2  # s: at which we ask for another: it must not grow too old on the last yards
 
@@ -98,17 +98,25 @@ def _means(payload: bytes, offered: OfferedControl, wanted: Value) -> bool:
 
 
 def _same(value: Value | None, wanted: Value) -> bool:
-    """Whether they are equal; within JSON, too, true is not 1 (lesson A), and 2.0 is 2."""
-    if isinstance(value, (list, dict)) and isinstance(wanted, (list, dict)):
-        try:
-            return _canonical(value) == _canonical(wanted)
-        except RecursionError:  # it could be read, and is too deep to be compared (I9)
+    """Whether they are equal; within JSON, too, true is not 1 (lesson A). However deep."""
+    pairs: list[tuple[Any, Any]] = [(value, wanted)]
+    while pairs:
+        said, meant = pairs.pop()
+        if _is_object(said) and _is_object(meant) and said.keys() == meant.keys():
+            pairs += [(said[key], meant[key]) for key in meant]
+        elif _is_array(said) and _is_array(meant) and len(said) == len(meant):
+            pairs += zip(said, meant, strict=True)
+        elif isinstance(said, bool) is not isinstance(meant, bool) or said != meant:
             return False
-    return value == wanted
+    return True
 
 
-def _canonical(document: Value) -> str:
-    return json.dumps(json.loads(json.dumps(document), parse_int=float), sort_keys=True)
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 class Commands:
@@ -135,7 +143,7 @@ class Commands:
         self._closed = False
         self._turns: dict[str, trio.Lock] = {}  # by topic
         self._flights: dict[str, _Flight] = {}  # by topic: one at a time
-        self._unsettled: dict[str, _Flight] = {}  # by topic: the newest that was written and not confirmed
+        self._unsettled: dict[str, list[_Flight]] = {}  # by topic: written and not confirmed, the newest last
         self._landed: _Flight | None = None  # the newest that has ended: of a call that is ending
 
     # --- what the accumulator tells ---
@@ -148,11 +156,11 @@ class Commands:
             if message.retain:
                 continue
             topic = message.topic.removesuffix("/$target")
-            flight = self._flights.get(topic) or self._unsettled.get(topic)
+            flight = self._flights.get(topic) or next(reversed(self._unsettled.get(topic, [])), None)
             if flight is not None:
                 flight.take(message, is_target=topic != message.topic)
-                if flight.confirmed and self._unsettled.get(topic) is flight:
-                    del self._unsettled[topic]
+                if flight.confirmed:
+                    self._unsettled.pop(topic, None)
 
     def link_lost(self) -> None:
         """The session is over: nobody will hear of what is still out."""
@@ -171,8 +179,6 @@ class Commands:
     async def send(self, control: Control, subject: str, wanted: object, within: float | None = None) -> CommandOutcome:
         """Command something, and wait for what becomes of it. See `SpanPanel.set_circuit_relay`."""
         within = (RELAY_DEADLINE if control is Control.RELAY else DEADLINE) if within is None else within
-        if not 0 < within < math.inf:
-            raise SpanPanelValidationError("within must be a number of seconds above 0")
         command = Command(control, subject, wanted, within, now(), self._tracker.tree.epoch)
         self.auditor.expected += 1
         try:
@@ -188,6 +194,8 @@ class Commands:
             self.auditor.expected -= 1
 
     async def _send(self, command: Command, deadline: float) -> CommandOutcome:
+        if not 0 < command.within < math.inf:
+            raise SpanPanelValidationError("within must be a number of seconds above 0")
         offered, _ = self._check(command)
         if self._authorise is not None:
             await self._ask(self._authorise, command, deadline)
@@ -199,6 +207,7 @@ class Commands:
         if scope.cancelled_caught:
             return self._outcome(command, offered, CommandResult.FAILED, "an earlier command took all the time")
         try:
+            self._check(command)
             why = await self._ping(deadline) if command.control is Control.RELAY else None
             if why is not None:
                 return self._outcome(command, offered, CommandResult.FAILED, why)
@@ -264,7 +273,7 @@ class Commands:
         place = offered.device_id, offered.node_id, offered.property_id
         target = forest.target(*place)
         return (
-            topic not in self._unsettled
+            all(_same(each.wanted, flight.wanted) for each in self._unsettled.get(topic, ()))
             and _same(forest.value(*place), flight.wanted)
             and (target is None or _same(target, flight.wanted))
         )
@@ -303,7 +312,8 @@ class Commands:
             if flight.confirmed:
                 self._unsettled.pop(topic, None)
             elif flight.is_out:
-                self._unsettled[topic] = flight
+                others = (each for each in self._unsettled.get(topic, ()) if not _same(each.wanted, flight.wanted))
+                self._unsettled[topic] = [*others, flight][-_UNSETTLED_HELD:]
         return self._judge(flight)
 
     def _judge(self, flight: _Flight) -> CommandOutcome:

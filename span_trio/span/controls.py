@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from ..command import shown
 from ..enums import Control, DominantPowerSource, GridState, RefusalReason, RelayState, ShedPriority
 from ..errors import SpanPanelCommandValueError, SpanPanelLockedError, SpanPanelUnknownTargetError
 from ..homie import (
@@ -129,7 +130,7 @@ def resolve_command(
         return offered, _encode(offered, wanted)
     offered = _find(forest, root, model, Control.ISLANDING, subject)
     if not (isinstance(wanted, str) and wanted in _ISLANDING_OF_SOURCE):
-        what = f"the {control} of {subject} cannot be set to {_shown(wanted)}, only to "
+        what = f"the {control} of {subject} cannot be set to {shown(wanted)}, only to "
         raise SpanPanelCommandValueError(RefusalReason.OUTSIDE_FORMAT, what + " or ".join(_ISLANDING_OF_SOURCE))
     return offered, _encode(offered, _ISLANDING_OF_SOURCE[wanted])
 
@@ -313,7 +314,7 @@ def _offer(
 
 def _encode(offered: OfferedControl, wanted: object) -> bytes:
     """A value of the property's type, or the text that stands for it on the wire; never clamped."""
-    what = f"the {offered.control} of {offered.subject} cannot be set to {_shown(wanted)}"
+    what = f"the {offered.control} of {offered.subject} cannot be set to {shown(wanted)}"
     datatype = Datatype(offered.datatype)
     if offered.choices or offered.control in _CHOICES:  # a format may share none with what firmware takes
         if datatype not in _WORDS or not (isinstance(wanted, str) and wanted in offered.choices):
@@ -344,8 +345,3 @@ def _typed(wanted: object, datatype: Datatype) -> Value:
 
 def _either(offered: OfferedControl) -> str:
     return " or ".join(offered.choices) or "nothing that is known"
-
-
-def _shown(wanted: object) -> str:
-    text = str(wanted) if isinstance(wanted, str) else repr(wanted)
-    return text if len(text) < 60 else f"{text[:60]}…"

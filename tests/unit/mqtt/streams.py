@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from hypothesis import strategies as st
 
 from span_trio.homie import Message
-from span_trio.mqtt import ConnAck, Event, Messages, Pong, SubAck
+from span_trio.mqtt import ConnAck, Event, Messages, Pong, PubAck, SubAck
 from tests.unit.mqtt import packets
 
 __all__ = ["Arrival", "Sent", "crumbs", "cut", "cuts", "flat", "positions", "sessions"]
@@ -44,7 +44,8 @@ _answers = st.one_of(
     st.just(Sent(packets.pingresp(), Pong())),
     st.builds(_sent_suback, _mids, st.lists(st.sampled_from([0, 1, 2, 0x80]), min_size=1, max_size=4)),
     st.integers(0, 5).map(lambda code: Sent(packets.connack(code), ConnAck(code))),
-    (_mids.map(packets.unsuback) | _mids.map(packets.puback)).map(Sent),
+    _mids.map(lambda mid: Sent(packets.puback(mid), PubAck(mid))),
+    _mids.map(packets.unsuback).map(Sent),
 )
 
 sessions = st.lists(_publishes | _answers, max_size=10)

@@ -15,7 +15,7 @@ from paho.mqtt.enums import MQTTErrorCode
 
 from span_trio.errors import SpanPanelValidationError
 from span_trio.homie import Message
-from span_trio.mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, SubAck
+from span_trio.mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, PubAck, SubAck
 from tests.unit.mqtt import packets
 from tests.unit.mqtt.streams import Arrival, Sent, crumbs, cut, cuts, flat, positions, sessions
 
@@ -147,7 +147,9 @@ def test_events_come_in_wire_order_and_neighbouring_messages_as_one() -> None:
         Messages([Message("c", b"")]),
         Pong(),
         Pong(),
-        Messages([Message("d", b"\x00\xff"), Message("e", b"")]),
+        Messages([Message("d", b"\x00\xff")]),
+        PubAck(9),
+        Messages([Message("e", b"")]),
     ]
     assert codec.packets == 1 + len(stream)
     assert codec.take_outgoing() == b""

@@ -38,7 +38,7 @@ def test_lesson_b_only_true_is_a_permission(settable: Any) -> None:
 
 @pytest.mark.parametrize(
     ("controllable", "always_on", "user_controllable"),
-    [("true", False, True), ("false", True, False), ("", None, True), ("maybe", None, True)],
+    [("true", False, True), ("false", True, False), ("", None, True), ("maybe", None, False)],
 )
 def test_lesson_b_a_relay_that_is_not_controllable_is_always_on(
     controllable: str, always_on: bool | None, user_controllable: bool

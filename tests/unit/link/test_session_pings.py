@@ -1,0 +1,88 @@
+"""A ping over a session: its answer's place among the messages, when the newest came, and who waits for it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from span_trio import SpanPanelConnectionError
+from span_trio.homie import Message
+from span_trio.link import Answered
+from tests.unit.link.broker import Broker, Kind, nothing
+from tests.unit.link.house import events_of, run_link
+from tests.unit.mqtt import packets
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_a_ping_returns_only_when_what_came_before_its_answer_has_been_taken() -> None:
+    broker = Broker()
+    async with run_link(broker, channel=64) as running, trio.open_nursery() as nursery:
+        returned = trio.Event()
+
+        @nursery.start_soon
+        async def ping() -> None:
+            await running.link.ping()
+            returned.set()
+
+        broker.connection.hold()
+        broker.connection.say(packets.publish("a", b"1"))
+        await trio.testing.wait_all_tasks_blocked()
+        broker.connection.release()
+        await trio.sleep(7)
+        assert not returned.is_set()
+        assert running.link.answered_at == 0.0
+        message, answered = events_of([await running.next()])
+        assert message == Message("a", b"1", False)
+        assert isinstance(answered, Answered)
+        answered.waiter.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert returned.is_set()
+
+
+async def test_when_the_newest_ping_was_answered_is_known() -> None:
+    broker = Broker()
+    async with run_link(broker) as running:
+        assert running.link.answered_at == float("-inf")
+        await trio.sleep(8)
+        await trio.testing.wait_all_tasks_blocked()
+        assert running.link.answered_at == 8.0
+        broker.instead[Kind.PINGREQ] = nothing
+        await trio.sleep(2)
+        running.link._send_ping(None)
+        await trio.testing.wait_all_tasks_blocked()
+        assert running.link.answered_at == 8.0
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["unanswered", "answered, and nobody took it"])
+@pytest.mark.parametrize("end", ["hang up", "cancel"])
+async def test_a_ping_is_released_when_the_link_ends(end: str, taken: bool) -> None:
+    broker = Broker(instead={} if taken else {Kind.PINGREQ: nothing})
+    async with run_link(broker, channel=64) as running, trio.open_nursery() as nursery:
+        told: list[float] = []
+
+        async def ping() -> None:
+            with pytest.raises(SpanPanelConnectionError, match="the link was lost"):
+                await running.link.ping()
+            told.append(trio.current_time())
+
+        for _ in range(3):
+            nursery.start_soon(ping)
+        await trio.sleep(1)
+        if end == "cancel":
+            running.scope.cancel()
+        else:
+            broker.connection.hang_up()
+        await running.done.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert told == [1.0] * 3
+        await ping()
+
+
+async def test_a_cancelled_ping_leaves_nobody_waiting() -> None:
+    broker = Broker(instead={Kind.PINGREQ: nothing})
+    async with run_link(broker) as running:
+        for _ in range(3):
+            with trio.move_on_after(0.1):
+                await running.link.ping()
+        assert running.link._waiters == set()
