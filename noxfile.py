@@ -51,11 +51,12 @@ def files(*patterns: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Unit tests, on every supported Python found here; `-- ARGS` go to pytest."""
     install(session)
+    env = {"SPAN_TRIO_HYPOTHESIS": os.environ.get("SPAN_TRIO_HYPOTHESIS", "ci")}
     if session.python == MEASURED:
         session.run("coverage", "erase")
-        session.run("coverage", "run", "-m", "pytest", "--numprocesses=0", *session.posargs)
+        session.run("coverage", "run", "-m", "pytest", "--numprocesses=0", *session.posargs, env=env)
     else:
-        session.run("pytest", *session.posargs)
+        session.run("pytest", *session.posargs, env=env)
 
 
 @nox.session(python=MEASURED)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def _quick(module: str) -> str:
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own
         [sys.executable, "-m", module, "--quick"],
         cwd=Path(__file__).parents[2],
         capture_output=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,13 @@ from span_trio.homie import Accumulator, Forest, Instant, Message, Obstacle, Req
 
 FEWER = settings(max_examples=settings().max_examples // 2)
 """For properties that are many, or slow: half the examples of the profile."""
+
+
+def reached(runs: Counter[str], what: str, share: float) -> None:
+    """Fail unless so large a share of the runs got there; of a few runs, one or another has to."""
+    least = share * runs["all"] if runs["all"] >= 40 else 1
+    assert runs[what] >= least, runs
+
 
 Nodes = Mapping[str, Mapping[str, Any] | None]
 
