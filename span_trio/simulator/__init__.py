@@ -3,8 +3,8 @@
 `open_simulated_panel` runs one in memory; `listening` gives it ports (extra ``simulator``). The rooms:
 `house` and what it is made of (`spec`, `loads`, `weather`, `battery`, `charger` and more), `houses` (built in, or from
 a file), `flat` and `parent_child` (how firmware publishes it; `firmware` knows which), `announcer` (how that gets on
-the wire), `controls` and `desk` (what becomes of commands), `broker` and what it is made of, `rest` and `listen`,
-`panel` (all of it).
+the wire), `controls` and `desk` (what becomes of commands), `broker` and what it is made of, `rest` likewise,
+`logins`, `listen`, `panel` (all of it).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .house import House
 from .houses import BUILT_IN, built_in, built_in_text, find_house, load_house
 from .opening import open_simulated_panel
 from .panel import SimulatedPanel
+from .rest_faults import RestFault
 from .spec import HouseSpec
 
 if typing.TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "HouseSpec",
     "Listening",
     "ReceivedCommand",
+    "RestFault",
     "SimulatedPanel",
     "built_in",
     "built_in_text",

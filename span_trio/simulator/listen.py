@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, cast
 
 import attrs
@@ -29,6 +27,8 @@ __all__ = ["Listening", "listening"]
 _BACKLOG: Final = 64
 _MAX_MESSAGE: Final = 4 * 2**20
 _UPGRADE_WITHIN: Final = 10.0  # s
+_HOSTED: Final = ("10.42.0.1", "10.42.1.1")  # the networks of the panel itself, in certificates from r202639 on
+_HOSTED_FROM: Final = 202639
 
 
 @attrs.define
@@ -55,6 +55,7 @@ class Listening:
     wss_port: int
     rest: RestState
     _certificates: _Certificates = attrs.field(repr=False)
+    _names: Callable[[], Sequence[str]] = attrs.field(repr=False)
 
     @property
     def ca_pem(self) -> str:
@@ -74,27 +75,29 @@ class Listening:
         )
 
     def replace_certificate(self, *, name: str | None = None, new_ca: bool = False) -> None:
-        """New MQTTS and WSS connections get another certificate: of another name, or by another CA.
+        """New connections get another certificate (facts, REST section 6).
 
-        (facts, REST section 6)
+        Args:
+            name: its only name; ``None``: all that the panel goes by, the FQDN that clients have set included.
+            new_ca: by another CA.
         """
-        self._certificates.issue(name or self.host, new_ca=new_ca)
+        fqdn = [self.rest.fqdn.rstrip(".")] if self.rest.fqdn else []
+        self._certificates.issue(*([*self._names(), *fqdn] if name is None else [name]), new_ca=new_ca)
         self.rest.ca_pem = self.ca_pem
 
 
 class _Certificates:
     """A CA, and the TLS context of the certificate that it has issued last."""
 
-    def __init__(self, name: str) -> None:
-        self._ca = trustme.CA()
-        self.issue(name)
+    def __init__(self, *names: str) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.issue(*names, new_ca=True)
 
-    def issue(self, name: str, *, new_ca: bool = False) -> None:
+    def issue(self, *names: str, new_ca: bool = False) -> None:
         if new_ca:
             self._ca = trustme.CA()
-        self.leaf = self._ca.issue_cert(name)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        cast("Any", self.leaf).configure_cert(self.context)
+        leaf = self._ca.issue_cert(*names)
+        cast("Any", leaf).configure_cert(self.context)  # which holds for the connections to come
 
     @property
     def ca_pem(self) -> str:
@@ -118,17 +121,19 @@ async def listening(
     Raises:
         OSError: a port is taken.
     """
-    certificates = _Certificates(host)
+    names = partial(_names, panel, host)
+    certificates = _Certificates(*names())
     with contextlib.ExitStack() as opened:
         bound: list[trio.SocketListener] = []
         for port in (mqtt_port, mqtts_port, http_port, https_port, ws_port, wss_port):
             (listener, *_) = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
             opened.callback(listener.socket.close)
             bound.append(listener)
-        folder = opened.enter_context(tempfile.TemporaryDirectory())
         ports = [listener.socket.getsockname()[1] for listener in bound]
-        rest = RestState(certificates.ca_pem, mqtts_port=ports[1], ws_port=ports[4], wss_port=ports[5])
-        config = _web_config(bound[2], bound[3], certificates, Path(folder))
+        mqtt, mqtts, http, https, ws, wss = ports
+        rest = RestState(certificates.ca_pem, mqtts, ws, wss)
+        where = Listening(host, mqtt, mqtts, http, https, ws, wss, rest, certificates, names)
+        config = _WebConfig(bound[2], bound[3], certificates.context)
 
         def encrypted(stream: trio.SocketStream) -> trio.abc.Stream:
             return trio.SSLStream(stream, certificates.context, server_side=True, https_compatible=True)
@@ -147,27 +152,41 @@ async def listening(
         async def serve_wss(stream: trio.SocketStream) -> None:
             await serve_ws(encrypted(stream))
 
+        async def follow_fqdn() -> None:
+            await trio.sleep(rest.certificate_after)
+            where.replace_certificate()
+            panel.broker.drop()  # which is restarted, to read it
+
         async with open_background() as nursery:
+            rest.on_fqdn = partial(nursery.start_soon, follow_fqdn)
             await nursery.start(trio.serve_listeners, panel.broker.serve, bound[:1])
             await nursery.start(trio.serve_listeners, serve_mqtts, bound[1:2])
             await nursery.start(trio.serve_listeners, serve_ws, bound[4:5])
             await nursery.start(trio.serve_listeners, serve_wss, bound[5:6])
             serve_web = cast("Any", hypercorn.trio).serve
             await nursery.start(partial(serve_web, rest_app(panel, rest), config))
-            mqtt, mqtts, http, https, ws, wss = ports
-            yield Listening(host, mqtt, mqtts, http, https, ws, wss, rest, certificates)
+            yield where
 
 
-def _web_config(
-    http: trio.SocketListener, https: trio.SocketListener, certificates: _Certificates, folder: Path
-) -> Config:
-    chain, key = folder / "chain.pem", folder / "key.pem"
-    chain.write_bytes(b"".join(pem.bytes() for pem in certificates.leaf.cert_chain_pems))
-    key.write_bytes(certificates.leaf.private_key_pem.bytes())
-    config = Config()
-    config.bind = [f"fd://{os.dup(https.socket.fileno())}"]  # which hypercorn closes
-    config.insecure_bind = [f"fd://{os.dup(http.socket.fileno())}"]
-    config.certfile, config.keyfile = str(chain), str(key)
-    config.accesslog = config.errorlog = None
-    config.graceful_timeout = 0.2
-    return config
+def _names(panel: SimulatedPanel, host: str) -> tuple[str, ...]:
+    own = (host, f"span-{panel.serial_number}.local")
+    return (*own, *_HOSTED) if panel.publisher.release.build >= _HOSTED_FROM else own
+
+
+class _WebConfig(Config):
+    """How hypercorn serves, with the TLS context of the broker: hypercorn's own would keep its certificate for ever."""
+
+    def __init__(self, http: trio.SocketListener, https: trio.SocketListener, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self.bind = [f"fd://{os.dup(https.socket.fileno())}"]  # which hypercorn closes
+        self.insecure_bind = [f"fd://{os.dup(http.socket.fileno())}"]
+        self.accesslog = self.errorlog = None
+        self.graceful_timeout = 0.2
+        self._context = context
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return True
+
+    def create_ssl_context(self) -> ssl.SSLContext:
+        return self._context

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import secrets
 import ssl
 from collections.abc import AsyncGenerator
 from types import EllipsisType
@@ -35,6 +34,7 @@ from .desk import CommandDesk
 from .devices import PvSpec
 from .firmware import check_build, publisher_of
 from .house import House
+from .logins import Logins
 from .packets import Publish, Will
 from .parent_child import ParentChildPublisher
 from .publishing import Publisher
@@ -54,20 +54,16 @@ class SimulatedPanel:
         broker: the panel's broker, with its faults.
         commands: what clients told it to do, as that arrived; bounded.
         http_up: whether the REST API answers; else it is 502.
-        passphrase: what registers a client.
-        credentials: what opens this panel by MQTT, without a CA.
+        logins: its secrets, and how often a password from before a rotation was tried.
     """
 
     def __init__(
         self, spec: HouseSpec, *, seed: int, at: float, speed: float, build: int, bare: bool, targets: bool
     ) -> None:
         self.house: Final = House(spec, seed, at)
-        self.passphrase: Final = f"simulated-{secrets.token_hex(4)}"
-        self.credentials: Final = SpanCredentials(
-            serial_number=spec.device_id, broker_username=spec.device_id, broker_password=secrets.token_hex(8)
-        )
+        self.logins: Final = Logins(spec.device_id)
         self.broker: Final = Broker(
-            authenticate=self._authenticate,
+            authenticate=self.logins.judge,
             may_publish=self._may_publish,
             on_receive=self._on_receive,
             on_publish=self._on_publish,
@@ -98,11 +94,30 @@ class SimulatedPanel:
         """The panel's, which is the id of its Homie device."""
         return self.publisher.device_id
 
-    # --- the broker's questions ---
+    # --- secrets ---
 
-    def _authenticate(self, username: str | None, password: bytes | None) -> int:
-        login = self.credentials.login
-        return 0 if (username, password) == (login[0], (login[1] or "").encode()) else 4
+    @property
+    def passphrase(self) -> str:
+        """What registers a client, until it is rotated."""
+        return self.logins.passphrase
+
+    @property
+    def credentials(self) -> SpanCredentials:
+        """What opens this panel by MQTT, without a CA, until the passphrase is rotated."""
+        return self.logins.credentials
+
+    def rotate_passphrase(self, *, drop: bool = True, late: float = 0.0) -> None:
+        """Another passphrase, and another password for the broker (facts, REST section 5).
+
+        Args:
+            drop: whether the sessions of the old password end; nobody logs in with it any more in any case.
+            late: for how long the broker refuses the new password too, s.
+        """
+        self.logins.rotate(late=late)
+        if drop:
+            self.broker.drop()
+
+    # --- the broker's questions ---
 
     def _may_publish(self, client: Client, topic: str) -> bool:
         return self._desk.may_publish(client, topic)

@@ -1,144 +1,142 @@
-"""The REST endpoints of a simulated panel that need no token: status, CA, schema, registration (facts, REST section 2).
+"""The REST API of a simulated panel, all of it (facts, REST section 2).
 
-What is asked of a panel that is starting is answered with 502, as the web server in front of it does; after a reboot
-that may last for minutes (`SimulatedPanel.reboot`).
+The rules of these rooms:
+
+* What the API knows, and what is wrong with it, is `rest_state`; `rest_answers` reads and writes; the application is
+  here.
+* What is asked of a panel that is starting is answered with 502, as the web server in front of it does; after a reboot
+  that may last for minutes (`SimulatedPanel.reboot`). After that come faults, then the token, then the endpoint.
+* A token that nobody has is 401; one that was got by the door may not do everything, and is told 403.
 """
 
 from __future__ import annotations
 
-import json
-import time
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
-import attrs
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .panel import SimulatedPanel
+from .rest_answers import error, invalid, read_json, spoilt
+from .rest_clients import client_endpoints
+from .rest_faults import RestFault
+from .rest_state import ENDPOINTS, RestClient, RestState
 
-__all__ = ["RestState", "rest_app"]
+__all__ = ["ENDPOINTS", "RestClient", "RestFault", "RestState", "rest_app"]
 
 _Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 _PREFIX: Final = "/api/v2"
-_MAX_BODY: Final = 65_536
-
-
-@attrs.define
-class RestState:
-    """What the endpoints say, and what is wrong with them.
-
-    Attributes:
-        ca_pem: the certificate that ``/certificate/ca`` hands out.
-        mqtts_port: as ``/auth/register`` tells it; likewise ``ws_port`` and ``wss_port``.
-        proximity_proven: whether the door was pressed three times.
-        starting: answer everything with 502.
-        refuse: refuse every registration with this status (401, 403, 422).
-        without_password: hand out no broker password (r202639: the panel cannot read its own).
-        clients: name of each client registered so far -> when, Unix s.
-    """
-
-    ca_pem: str
-    mqtts_port: int = 8883
-    ws_port: int = 9001
-    wss_port: int = 9002
-    proximity_proven: bool = False
-    starting: bool = False
-    refuse: int | None = None
-    without_password: bool = False
-    clients: dict[str, int] = attrs.field(factory=dict[str, int])
+_OPEN: Final = frozenset({"GET /status", "GET /certificate/ca", "GET /homie/schema", "POST /auth/register"})
+_PROXIMITY_FROM: Final = 202609
+_FQDN_FROM: Final = 202615
+_FQDN: Final = "ebusTlsFqdn"
+_LABEL: Final = r"(?!..--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
 
 
 def rest_app(panel: SimulatedPanel, state: RestState) -> Starlette:
     """The panel's web application."""
+    endpoints: dict[str, _Endpoint] = {
+        **_public_endpoints(panel, state),
+        **client_endpoints(panel, state),
+        **_fqdn_endpoints(panel, state),
+    }
+    return Starlette(
+        routes=[
+            Route(
+                _PREFIX + path.replace("{name}", "{name:path}"),
+                _guarded(name, endpoints[name], panel, state),
+                methods=[method],
+            )
+            for name in ENDPOINTS
+            for method, path in [name.split()]
+        ]
+    )
 
+
+def _guarded(name: str, endpoint: _Endpoint, panel: SimulatedPanel, state: RestState) -> _Endpoint:
+    async def permitted(request: Request) -> Response:
+        return (None if name in _OPEN else _stop(name, request, state)) or await endpoint(request)
+
+    async def guarded(request: Request) -> Response:
+        if state.starting or not panel.http_up:
+            return PlainTextResponse("Bad Gateway", status_code=502)
+        fault = state.take_fault(name)
+        if fault is None:
+            return await permitted(request)
+        return spoilt(None if fault.replaces and not fault.done else await permitted(request), fault)
+
+    return guarded
+
+
+def _stop(name: str, request: Request, state: RestState) -> Response | None:
+    """Why a request goes no further, if so."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        return error(412 if name == "PUT /auth/passphrase" else 401, "Not authenticated")
+    client = state.find_client(token.strip())
+    if client is None:
+        return error(401, "Invalid token")
+    return None if client.may(name) else error(403, "Not allowed for this client")
+
+
+def _public_endpoints(panel: SimulatedPanel, state: RestState) -> Mapping[str, _Endpoint]:
     async def status(_: Request) -> Response:
-        answer: dict[str, Any] = {
-            "serialNumber": panel.serial_number,
-            "firmwareVersion": panel.publisher.release.firmware,
-        }
-        if panel.publisher.release.build >= 202609:
+        release = panel.publisher.release
+        answer: dict[str, Any] = {"serialNumber": panel.serial_number, "firmwareVersion": release.firmware}
+        if release.build >= _PROXIMITY_FROM:
             answer["proximityProven"] = state.proximity_proven
-        if panel.publisher.release.tells_hardware:
+        if release.tells_hardware:
             answer["hardwareVersion"] = panel.house.spec.hardware_version
         return JSONResponse(answer)
 
-    async def certificate(_: Request) -> Response:
+    async def certificate(request: Request) -> Response:
+        retry_after = state.retry_after(request.client.host if request.client else "")
+        if retry_after is not None:
+            return JSONResponse(
+                {"error": f"Rate limit exceeded: {state.ca_limit} per 1 minute"},
+                status_code=429,
+                headers={"Retry-After": str(retry_after)},
+            )
         headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
         return Response(state.ca_pem, media_type="application/x-pem-file", headers=headers)
 
     async def schema(_: Request) -> Response:
         return JSONResponse(panel.publisher.schema())
 
-    async def register(request: Request) -> Response:
-        form = await _json(request)
-        name = None if form is None else form.get("name")
-        if form is None or not isinstance(name, str) or not name:
-            return _error(422, "name: field required")
-        if state.refuse is not None:
-            return _error(state.refuse, "refused")
-        passphrase = form.get("hopPassphrase")
-        proven = passphrase is None and state.proximity_proven
-        if passphrase is None:
-            state.proximity_proven = False  # the first registration that relies on the proof consumes it
-        if name in state.clients or not (proven or passphrase == panel.passphrase):
-            return _error(422 if name in state.clients else 401, "not accepted")
-        state.clients[name] = int(time.time())
-        secret = None if state.without_password else panel.credentials.broker_password
-        return JSONResponse(
-            {
-                "accessToken": f"simulated.{len(state.clients)}.{name}",
-                "tokenType": "bearer",
-                "iatMs": state.clients[name] * 1000,
-                "hostname": f"span-{panel.serial_number}",
-                "serialNumber": panel.serial_number,
-                "hopPassphrase": None if state.without_password else panel.passphrase,
-                "ebusBrokerUsername": panel.credentials.broker_username,
-                "ebusBrokerPassword": secret,
-                "ebusBrokerHost": f"span-{panel.serial_number}.local",
-                "ebusBrokerMqttsPort": state.mqtts_port,
-                "ebusBrokerWsPort": state.ws_port,
-                "ebusBrokerWssPort": state.wss_port,
-            }
-        )
-
-    endpoints: Mapping[tuple[str, str], _Endpoint] = {
-        ("GET", "/status"): status,
-        ("GET", "/certificate/ca"): certificate,
-        ("GET", "/homie/schema"): schema,
-        ("POST", "/auth/register"): register,
-    }
-    return Starlette(
-        routes=[
-            Route(_PREFIX + path, _while_started(endpoint, panel, state), methods=[method])
-            for (method, path), endpoint in endpoints.items()
-        ]
-    )
+    return {"GET /status": status, "GET /certificate/ca": certificate, "GET /homie/schema": schema}
 
 
-def _while_started(endpoint: _Endpoint, panel: SimulatedPanel, state: RestState) -> _Endpoint:
-    async def guarded(request: Request) -> Response:
-        if state.starting or not panel.http_up:
-            return PlainTextResponse("Bad Gateway", status_code=502)
-        return await endpoint(request)
+def _fqdn_endpoints(panel: SimulatedPanel, state: RestState) -> Mapping[str, _Endpoint]:
+    def supported() -> bool:
+        return panel.publisher.release.build >= _FQDN_FROM
 
-    return guarded
+    def change(fqdn: str | None) -> Response:
+        changed, state.fqdn = state.fqdn != fqdn, fqdn
+        if changed and state.on_fqdn is not None:
+            state.on_fqdn()
+        return JSONResponse({_FQDN: fqdn})
 
+    async def get(_: Request) -> Response:
+        return JSONResponse({_FQDN: state.fqdn}) if supported() else error(404, "Not found")
 
-async def _json(request: Request) -> dict[str, Any] | None:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            return None
-    try:
-        document = cast("object", json.loads(body))
-    except (ValueError, RecursionError):
-        return None
-    return cast("dict[str, Any]", document) if isinstance(document, dict) else None
+    async def post(request: Request) -> Response:
+        if not supported():  # a defect of that firmware, for all clients
+            return error(403, "Not allowed for this client")
+        form = await read_json(request)
+        build = panel.publisher.release.build
+        if form is None:
+            return invalid(build, None, "Input should be a valid dictionary", None)
+        fqdn = form.get(_FQDN)
+        if fqdn is not None and not (isinstance(fqdn, str) and (not fqdn or _NAME.fullmatch(fqdn))):
+            return invalid(build, _FQDN, "Input should be a name", fqdn)
+        return change(fqdn)
 
+    async def delete(_: Request) -> Response:
+        return change(None)
 
-def _error(status: int, detail: str) -> Response:
-    return JSONResponse({"detail": detail}, status_code=status)
+    return {"GET /dns/fqdn": get, "POST /dns/fqdn": post, "DELETE /dns/fqdn": delete}
