@@ -4,12 +4,17 @@
 
     SpanPanelError
      +-- SpanPanelAuthError            credentials or subscription refused
+     |    +-- SpanPanelPrivilegeError  ... because the access token is of the lesser kind that a door proof gives
      +-- SpanPanelConnectionError      no link to the panel, or the link was lost
      |    +-- SpanPanelCertificateError ... because of its certificate, or of another CA
      +-- SpanPanelTimeoutError         the panel did not become ready in time; names what is missing
      +-- SpanPanelValidationError      an argument, a file or a setting cannot be meant
      +-- SpanPanelAPIError             the REST API answered something it should not have
      |    +-- SpanPanelServerError     ... because it is down or still starting: worth a retry
+     |    +-- SpanPanelRateLimitError  ... because it was asked too often; says when to ask again
+     |    +-- SpanPanelFaultError      ... because it cannot read its own passphrase, or its own CA
+     |    +-- SpanPanelUnsupportedError    ... because its firmware does not offer that
+     |    +-- SpanPanelOutcomeUnknownError ... so that it may have done what it was asked to do, or not
      +-- SpanPanelDataModelError       the panel publishes a data model that is not known, or not readable
      +-- SpanPanelCommandError         a command was refused, and nothing was sent; names the reason
      |    +-- SpanPanelUnknownTargetError   ... there is no such circuit, charger or property, or no such control of it
@@ -37,13 +42,18 @@ __all__ = [
     "SpanPanelConnectionError",
     "SpanPanelDataModelError",
     "SpanPanelError",
+    "SpanPanelFaultError",
     "SpanPanelInternalError",
     "SpanPanelLockedError",
     "SpanPanelNotAuthorisedError",
+    "SpanPanelOutcomeUnknownError",
+    "SpanPanelPrivilegeError",
+    "SpanPanelRateLimitError",
     "SpanPanelServerError",
     "SpanPanelStaleDataError",
     "SpanPanelTimeoutError",
     "SpanPanelUnknownTargetError",
+    "SpanPanelUnsupportedError",
     "SpanPanelValidationError",
 ]
 
@@ -117,6 +127,42 @@ class SpanPanelAPIError(SpanPanelError):
 
 class SpanPanelServerError(SpanPanelAPIError):
     """The panel's web server is down or still starting (5xx, a truncated body): worth a retry."""
+
+
+class SpanPanelRateLimitError(SpanPanelAPIError):
+    """The REST API was asked too often.
+
+    Attributes:
+        retry_after: how long to leave it alone, s; ``None`` where the panel does not say.
+    """
+
+    def __init__(
+        self, message: str, *, endpoint: str = "", status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, endpoint=endpoint, status=status)
+        self.retry_after = retry_after
+
+
+class SpanPanelFaultError(SpanPanelAPIError):
+    """The panel cannot read its own passphrase, or its own CA certificate. What you gave it is not what is wrong."""
+
+
+class SpanPanelUnsupportedError(SpanPanelAPIError):
+    """The panel's firmware does not offer that."""
+
+
+class SpanPanelOutcomeUnknownError(SpanPanelAPIError):
+    """Whether the panel has changed its passphrase is not known: no answer came, or none that tells the new one.
+
+    The old one may be good no more. Register again: with the passphrase that SPAN's app shows, or by the door.
+    """
+
+
+class SpanPanelPrivilegeError(SpanPanelAuthError):
+    """The access token is of the lesser kind that a door proof gives, and the panel wants the other.
+
+    Register again, with the passphrase (the first registration answered it) and under another name.
+    """
 
 
 class SpanPanelDataModelError(SpanPanelError):

@@ -1,140 +1,271 @@
-"""One HTTP request to a panel: bounded in time and size, without proxies, redirects, compression or the system's CAs.
+"""One HTTP request to a panel: bounded in time and size, without proxies, redirects, cookies or compression.
 
-Whatever the peer answers, a call ends within `TIMEOUT`, reads at most `MAX_BODY`, and raises one of the documented
-errors; neither what was sent nor what came back is ever quoted in one.
+The rules of this room:
+
+* Whatever the peer answers, a try ends within its timeout, and reads no more than the endpoint's limit.
+* What httpx, h11 and ssl raise holds the request (passphrase and token) and quotes the answer. So they are looked at
+  where they are caught, forgotten, and an error of ours is raised *behind* the ``except``: it has no context.
+* The same goes for what httpx and httpcore log of our requests, which is dropped; `span_trio.rest` has a line instead.
 """
 
 from __future__ import annotations
 
-import json
+import contextvars
+import functools
+import logging
 import os
 import socket
 import ssl
-from collections.abc import Mapping
-from typing import Any, Final, TypeVar, cast
+import sys
+from typing import Any, Final, Literal, cast
 
 import attrs
 import httpx
 import trio
 
-from ..errors import SpanPanelAPIError, SpanPanelConnectionError, SpanPanelServerError
+from ..errors import (
+    SpanPanelAPIError,
+    SpanPanelCertificateError,
+    SpanPanelConnectionError,
+    SpanPanelError,
+    SpanPanelOutcomeUnknownError,
+    SpanPanelServerError,
+)
+from .answer import Answer, fail
+from .endpoints import Endpoint, Refusal
 
-__all__ = ["MAX_BODY", "TIMEOUT", "Answer", "request"]
+__all__ = ["Call", "exchange", "open_client"]
 
-MAX_BODY: Final = 4 * 2**20
-TIMEOUT: Final = 5.0
-"""Seconds, for a whole call."""
+_log = logging.getLogger("span_trio.rest")
 
-_T = TypeVar("_T")
-_E = TypeVar("_E", bound=SpanPanelAPIError)
+_BROKE_OFF: Final[Refusal] = (SpanPanelServerError, "broke off")
+_TOO_LARGE: Final[Refusal] = (SpanPanelAPIError, "is too large")
+_UNSENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+    UnicodeError,
+    OSError,
+)
+
+_EXPLAINED: Final = 422  # one of which says that the passphrase is not what is wrong
+_LONG: Final = 10  # digits of a Retry-After that nobody means
+
+_asking: contextvars.ContextVar[bool] = contextvars.ContextVar("span_trio_rest_asking", default=False)
 
 
 @attrs.frozen
-class Answer:
-    """What came back from ``endpoint``, which is method and path."""
+class Call:
+    """A request to be sent. ``path`` is percent-encoded."""
 
-    endpoint: str
-    status: int
-    body: bytes = attrs.field(default=b"", repr=False)
+    endpoint: Endpoint
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    path: str
+    timeout: float
+    headers: dict[str, str] = attrs.field(repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
 
-    def error(self, kind: type[_E], why: str) -> _E:
-        """An error about this answer."""
-        return kind(f"{self.endpoint} {why}", endpoint=self.endpoint, status=self.status)
+    @property
+    def where(self) -> str:
+        """For people."""
+        return f"{self.host}:{self.port}"
 
-    def json(self) -> Mapping[str, Any]:
-        """The body, which is to be a JSON object.
-
-        Raises:
-            SpanPanelServerError: it is no JSON: half a body, or the page of a proxy, while booting (lessons C).
-            SpanPanelAPIError: it is something else.
-        """
-        try:
-            document = cast("object", json.loads(self.body))
-        except RecursionError:
-            raise self.error(SpanPanelAPIError, "gave an answer that is nested too deeply") from None
-        except ValueError:
-            raise self.error(SpanPanelServerError, "gave an answer that is not JSON") from None
-        if not isinstance(document, dict):
-            raise self.error(SpanPanelAPIError, "gave an answer that is not a JSON object")
-        return cast("dict[str, Any]", document)
-
-    def field(self, document: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
-        """A required field of the body.
-
-        Raises:
-            SpanPanelAPIError: it is missing, or of another type; names it.
-        """
-        value = document.get(name)
-        if type(value) is not kind:  # not isinstance: true is no port
-            raise self.error(SpanPanelAPIError, f"gave an answer without {name}")
-        return value
+    @property
+    def url(self) -> httpx.URL:
+        """For httpx, which may find that there is no such host."""
+        return httpx.URL(scheme=self.scheme, host=self.host, port=self.port, raw_path=self.path.encode())
 
 
-async def request(
-    method: str,
-    host: str,
-    port: int,
-    path: str,
-    *,
-    tls: ssl.SSLContext | None,
-    body: Mapping[str, Any] | None = None,
-    accept: frozenset[int] = frozenset(),
-) -> Answer:
-    """Send one request. ``accept`` names the statuses besides 2xx that are no error.
+def open_client(tls: ssl.SSLContext) -> httpx.AsyncClient:
+    """A client for one panel, which trusts ``tls``.
+
+    It keeps no connection: the panel hangs up after about 5 s, and what changes something must not meet one that is
+    just then hung up, since then nobody knew whether it was done.
+    """
+    transport = _Bare(httpx.AsyncHTTPTransport(verify=tls, trust_env=False))
+    return httpx.AsyncClient(transport=transport, trust_env=False, headers={"Connection": "close"})
+
+
+class _Bare(httpx.AsyncBaseTransport):
+    """Hides from httpx what it would follow, keep or log: redirects, cookies, and the peer's own words."""
+
+    def __init__(self, below: httpx.AsyncHTTPTransport) -> None:
+        self._below = below
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._below.handle_async_request(request)
+        for name in ("Location", "Set-Cookie"):
+            response.headers.pop(name, None)
+        response.extensions["reason_phrase"] = b""
+        return response
+
+    async def aclose(self) -> None:
+        await self._below.aclose()
+
+
+class _Progress:
+    """How far a request has come, as httpcore tells it (httpx's ``trace`` extension)."""
+
+    def __init__(self, scope: trio.CancelScope, *, irrevocable: bool) -> None:
+        self.dialled = False
+        self.sent = False
+        self._scope = scope
+        self._irrevocable = irrevocable
+        self.half_open: trio.abc.AsyncResource | None = None
+        """Connected, and no TLS on it yet."""
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """See an event go by."""
+        if event == "connection.connect_tcp.started":
+            self.dialled = True
+        elif event == "connection.connect_tcp.complete":
+            self.half_open = info.get("return_value")
+        elif event.endswith("send_request_headers.started"):
+            self.half_open = None
+            self.sent = True
+            self._scope.shield = self._irrevocable
+
+
+async def exchange(client: httpx.AsyncClient, call: Call) -> Answer:
+    """Send a request and read the answer, whatever it is.
+
+    When cancelled, the connection is closed; only what is irrevocable is waited for once it is sent.
 
     Raises:
-        SpanPanelConnectionError: no connection, no answer in time, or TLS failed.
-        SpanPanelServerError: 5xx, or the answer broke off.
-        SpanPanelAPIError: any other status, or a body larger than `MAX_BODY`.
+        SpanPanelConnectionError: no connection, no answer in time, or no HTTP.
+        SpanPanelCertificateError: TLS failed because of the certificate.
+        SpanPanelOutcomeUnknownError: likewise, after what is irrevocable was sent.
     """
-    endpoint = f"{method} {path}"
-    # An empty context instead of the default one, which reads the system's CAs from disk, and trusts them.
-    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls is None else tls
-    headers = {"Accept-Encoding": "identity"}  # a bomb is small on the wire
-    try:
-        with trio.fail_after(TIMEOUT):
-            url = httpx.URL(scheme="http" if tls is None else "https", host=host, port=port, path=path)
-            async with (
-                httpx.AsyncClient(verify=verify, trust_env=False, timeout=TIMEOUT) as client,
-                client.stream(method, url, headers=headers, json=body) as response,
-            ):
-                answer = Answer(endpoint, response.status_code)
-                if not response.is_success and response.status_code not in accept:
-                    kind = SpanPanelServerError if response.is_server_error else SpanPanelAPIError
-                    raise answer.error(kind, f"answered {response.status_code}")
-                return attrs.evolve(answer, body=await _body(response, answer))
-    except trio.TooSlowError:
-        raise SpanPanelConnectionError(f"{endpoint}: no answer from {host}:{port} within {TIMEOUT:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:  # the last: a name that cannot be one
-        raise SpanPanelConnectionError(f"{endpoint} at {host}:{port} failed: {_reason(error)}") from error
+    _silence()
+    answer, failure = await _exchange(client, call)
+    if answer is None and failure is None:  # on an old connection that was hung up meanwhile (lesson D, HA CL 1.3.0)
+        answer, failure = await _exchange(client, call, again=True)
+    if answer is not None:
+        _log.debug("%s at %s answered %d", call.endpoint, call.where, answer.status)
+        return answer
+    raise failure or SpanPanelConnectionError(f"{call.endpoint} at {call.where} failed")
 
 
-async def _body(response: httpx.Response, answer: Answer) -> bytes:
-    body = bytearray()
+async def _exchange(
+    client: httpx.AsyncClient, call: Call, *, again: bool = False
+) -> tuple[Answer | None, SpanPanelError | None]:
+    """An answer, or why there is none, or neither: worth another try at once."""
+    handled = sys.exception()
+    scope = trio.CancelScope(relative_deadline=call.timeout)
+    progress = _Progress(scope, irrevocable=call.endpoint.irrevocable)
+    ours = _asking.set(True)
+    with scope:
+        try:
+            async with client.stream(
+                call.endpoint.method,
+                call.url,
+                headers=call.headers,
+                content=call.body,
+                timeout=None,  # the scope's
+                follow_redirects=False,
+                auth=None,
+                extensions={"trace": progress.trace},
+            ) as response:
+                return await _read(response, call.endpoint), None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:  # the last: no name at all
+            hung_up = isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError)
+            if hung_up and call.endpoint.reads and not progress.dialled and not again:
+                return None, None
+            return None, _failure(call, error, progress, handled)
+        finally:
+            _asking.reset(ours)
+            if (
+                progress.half_open is not None
+            ):  # cancelled in its handshake: httpcore leaves it to the garbage collector
+                await trio.aclose_forcefully(progress.half_open)
+    why = f"{call.endpoint}: no answer from {call.where} within {call.timeout:g} s"
+    return None, _lost(SpanPanelConnectionError, call, why, unsent=progress.dialled and not progress.sent)
+
+
+async def _read(response: httpx.Response, endpoint: Endpoint) -> Answer:
+    answer = Answer(endpoint, response.status_code, retry_after=_seconds(response.headers.get("Retry-After")))
+    if endpoint.refusal(answer.status) is not None and answer.status != _EXPLAINED:
+        return answer
+    if response.is_stream_consumed:  # of a transport without a network, which a test may have injected
+        body = response.content
+        return attrs.evolve(answer, body=body, flaw=_TOO_LARGE if len(body) > endpoint.limit else None)
+    read = bytearray()
     try:
         with trio.CancelScope() as enough:
             async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MAX_BODY:
+                read += chunk
+                if len(read) > endpoint.limit:
                     enough.cancel()  # `break` would leave httpx's generators to the garbage collector
-    except httpx.RemoteProtocolError:
-        raise answer.error(SpanPanelServerError, "gave an answer that broke off") from None
-    if len(body) > MAX_BODY:
-        raise answer.error(SpanPanelAPIError, "gave an answer that is too large")
-    return bytes(body)
+    except httpx.TransportError:
+        return attrs.evolve(answer, flaw=_BROKE_OFF)
+    return attrs.evolve(answer, body=bytes(read), flaw=_TOO_LARGE if len(read) > endpoint.limit else None)
 
 
-def _reason(error: BaseException) -> str:
-    """Why, in words: what is at the bottom. On top, httpx and trio say nothing, or that all attempts failed."""
-    while (below := _below(error)) is not None:
+def _seconds(header: str | None) -> float | None:
+    """``Retry-After``; a date, which the panel does not send, is none."""
+    return float(header) if header and header.isascii() and header.isdigit() and len(header) < _LONG else None
+
+
+# --- what went wrong --------------------------------------------------------------------------------------------------
+
+
+def _failure(call: Call, error: Exception, progress: _Progress, handled: BaseException | None) -> SpanPanelError:
+    """An error of ours that says what this one meant, and has none of it."""
+    bottom = _bottom(error, handled)
+    known = progress.dialled or isinstance(error, _UNSENT)  # a transport that tells nothing may have sent it
+    kind = SpanPanelCertificateError if isinstance(bottom, ssl.SSLCertVerificationError) else SpanPanelConnectionError
+    why = f"{call.endpoint} at {call.where} failed: {_words(bottom)}"
+    return _lost(kind, call, why, unsent=known and not progress.sent)
+
+
+def _lost(kind: type[SpanPanelConnectionError], call: Call, why: str, *, unsent: bool) -> SpanPanelError:
+    if call.endpoint.irrevocable and not unsent:
+        why = f"{why}; whether the panel has changed its passphrase is not known"
+        return fail(SpanPanelOutcomeUnknownError, why, call.endpoint)
+    return kind(why)
+
+
+def _bottom(error: BaseException, handled: BaseException | None) -> BaseException:
+    """On top, httpx and trio say nothing, or that all attempts failed.
+
+    Below all of it may be what the caller was handling when he asked: that is not why.
+    """
+    while (below := _below(error)) is not None and below is not handled:
         error = below
-    if isinstance(error, OSError) and error.errno:
-        own_number = isinstance(error, (ssl.SSLError, socket.gaierror))
-        return str(error.strerror) if own_number else os.strerror(error.errno)
-    return str(error) or type(error).__name__
+    return error
 
 
 def _below(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):  # an error for each address
         return cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error.__cause__ or error.__context__
+
+
+def _words(error: BaseException) -> str:
+    """Why, in words that are not the peer's: h11 quotes what it does not understand."""
+    if isinstance(error, OSError) and error.errno:
+        own_number = isinstance(error, (ssl.SSLError, socket.gaierror))
+        return str(error.strerror) if own_number else os.strerror(error.errno)
+    if isinstance(error, (UnicodeError, httpx.InvalidURL)):  # about the host
+        return str(error)
+    if "disconnected" in str(error) or isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
+        return "the peer hung up"
+    return "what answers does not speak HTTP"
+
+
+# --- what others log --------------------------------------------------------------------------------------------------
+
+
+def _is_not_ours(_: logging.LogRecord) -> bool:
+    return not _asking.get()
+
+
+@functools.cache
+def _silence() -> None:
+    """From now on, for our requests only, and whoever has set the level."""
+    for name in ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))):
+        logging.getLogger(name).addFilter(_is_not_ours)

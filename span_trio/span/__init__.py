@@ -3,7 +3,7 @@
 `model` (which data model a panel publishes, and what to wait for); `flat` and `fields` (builder and tables for firmware
 to r202627); `tree`, `parts`, `child_fields`, `islanding` and `adopt` (the same for r202633 on); `tables`, `convert` and
 `derive` (what both share); `controls` (what can be commanded); `schema` (what properties are where a description is
-bare), `panels` (which devices are panels), `phases`.
+bare), `schema_changes` (between two of them), `panels` (which devices are panels), `phases`.
 """
 
 from typing import Final
@@ -26,6 +26,7 @@ from .phases import (
     validate_solar_tabs,
 )
 from .schema import FLAT, HomieSchema, NodeType
+from .schema_changes import SchemaChange, SchemaChangeKind, schema_changes
 from .tree import ParentChildBuilder
 
 FALLBACK: Final[Fallback] = {**FLAT, **CAPABILITIES}
@@ -43,6 +44,8 @@ __all__ = [
     "OfferedControl",
     "ParentChildBuilder",
     "PhaseDistribution",
+    "SchemaChange",
+    "SchemaChangeKind",
     "Version",
     "are_tabs_opposite_phase",
     "awaited",
@@ -55,6 +58,7 @@ __all__ = [
     "get_phase_distribution",
     "get_tab_phase",
     "resolve_command",
+    "schema_changes",
     "suggest_balanced_pairing",
     "validate_solar_tabs",
 ]

@@ -105,13 +105,15 @@ FLAT: Final[Fallback] = _with_aliases(
 class HomieSchema:
     """A panel's own schema, as ``GET /api/v2/homie/schema`` answers it.
 
-    ``data_model_version`` is ``None`` for the flat schema (no such key). ``types`` is for bare descriptions.
+    ``data_model_version`` is ``None`` for the flat schema (no such key). ``types`` is for bare descriptions;
+    ``device_classes`` is what a schema from r202633 on has instead: class -> capability -> property id -> declaration.
     """
 
     firmware_version: str | None = None
     data_model_version: str | None = None
     types: Fallback = attrs.field(factory=dict[str, Mapping[str, PropertyDescription]], repr=False)
     schema_hash: str | None = None
+    device_classes: Mapping[str, Fallback] = attrs.field(factory=dict[str, Fallback], repr=False)
 
     @classmethod
     def from_json(cls, body: object) -> HomieSchema:
@@ -123,19 +125,26 @@ class HomieSchema:
         if not isinstance(body, dict):
             raise ValueError("the schema is not a JSON object")
         document = cast("dict[str, Any]", body)
-        types: dict[str, Any] = _value(document, "types", dict) or {}
-        parsed: dict[str, Mapping[str, PropertyDescription]] = {}
-        try:
-            for kind, declarations in types.items():
-                parsed[kind] = parse_properties(declarations)
-        except (DescriptionError, AttributeError, TypeError) as error:
-            raise ValueError(f"types: {error}") from None
+        classes: dict[str, Any] = _value(document, "deviceClasses", dict) or {}
         return cls(
             firmware_version=_value(document, "firmwareVersion", str),
             data_model_version=_value(document, "dataModelVersion", str),
-            types=_with_aliases(parsed),
+            types=_with_aliases(_declarations("types", _value(document, "types", dict) or {})),
+            device_classes={name: _declarations("deviceClasses", entry) for name, entry in classes.items()},
             schema_hash=_value(document, "typesSchemaHash", str) or _value(document, "deviceClassesSchemaHash", str),
         )
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is of the flat generation (firmware to r202627)."""
+        return self.data_model_version is None
+
+    @property
+    def own_types(self) -> Fallback:
+        """``types`` as the panel has it: without the other names that descriptions have for some of them."""
+        return {
+            kind: entry for kind, entry in self.types.items() if entry is not self.types.get(_ALIASES.get(kind, ""))
+        }
 
     @property
     def panel_size(self) -> int | None:
@@ -151,6 +160,14 @@ def size_of(space: PropertyDescription | None) -> int | None:
     """The panel size that the declaration of a circuit's ``space`` tells (``1:32:1`` -> 32)."""
     limit = space.format.maximum if space is not None and isinstance(space.format, NumberFormat) else None
     return int(limit) if limit is not None and 1 <= limit <= _MAX_SIZE and limit.is_integer() else None
+
+
+def _declarations(what: str, document: Any) -> dict[str, Mapping[str, PropertyDescription]]:
+    """Node type, or capability -> property id -> declaration."""
+    try:
+        return {kind: parse_properties(declarations) for kind, declarations in document.items()}
+    except (DescriptionError, AttributeError, TypeError) as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def _value(body: Mapping[str, Any], name: str, kind: type[Any]) -> Any:

@@ -15,6 +15,7 @@ from span_trio import (
     CommunicationState,
     ConnectionEdge,
     ConnectionReason,
+    DetectionResult,
     DominantPowerSource,
     DoorState,
     DsmState,
@@ -33,10 +34,14 @@ from span_trio import (
     PanelOptions,
     PanelStatistics,
     PhaseDistribution,
+    RegisteredClient,
     RelativePosition,
     RelayRequester,
     RelayState,
+    RotatedPassphrase,
     RunConfig,
+    SchemaChange,
+    SchemaChangeKind,
     ShedPriority,
     SpanBatterySnapshot,
     SpanCircuitSnapshot,
@@ -51,29 +56,44 @@ from span_trio import (
     SpanPanelConnectionError,
     SpanPanelDataModelError,
     SpanPanelError,
+    SpanPanelFaultError,
     SpanPanelInternalError,
+    SpanPanelOutcomeUnknownError,
+    SpanPanelPrivilegeError,
+    SpanPanelRateLimitError,
     SpanPanelServerError,
     SpanPanelSnapshot,
     SpanPanelStaleDataError,
     SpanPanelTimeoutError,
+    SpanPanelUnsupportedError,
     SpanPanelUpdate,
     SpanPanelValidationError,
     SpanPcsSnapshot,
     SpanPVSnapshot,
+    SpanRestClient,
     V2AuthResponse,
     V2StatusInfo,
     VendorCloud,
     are_tabs_opposite_phase,
+    delete_client,
+    delete_fqdn,
+    detect_api_version,
     download_ca_cert,
     fetch_snapshot,
+    get_client,
+    get_fqdn,
     get_homie_schema,
     get_phase_distribution,
     get_tab_phase,
     get_v2_status,
+    list_clients,
     load_credentials,
     open_span_panel,
+    regenerate_passphrase,
+    register_fqdn,
     register_v2,
     save_credentials,
+    schema_changes,
     suggest_balanced_pairing,
     validate_solar_tabs,
 )
@@ -321,6 +341,71 @@ async def register(context: ssl.SSLContext) -> None:
     await save_credentials("span.json", credentials)
     await save_credentials(Path("span.json"), credentials)
     assert_type(await load_credentials("span.json"), SpanCredentials | None)
+
+
+async def rest_client(context: ssl.SSLContext) -> None:
+    async with SpanRestClient(
+        "192.168.1.100", ca_pem="-----BEGIN CERTIFICATE-----", token="ey", http_port=80, https_port=443, timeout=5
+    ) as panel:
+        assert_type(panel, SpanRestClient)
+        assert_type(await panel.get_status(), V2StatusInfo)
+        assert_type(await panel.download_ca_cert(), str)
+        assert_type(await panel.get_schema(), HomieSchema)
+        assert_type(await panel.register("a-name", "secret"), V2AuthResponse)
+        assert_type(await panel.list_clients(), tuple[RegisteredClient, ...])
+        assert_type(await panel.get_client("a-name"), RegisteredClient)
+        assert_type(await panel.delete_client("a-name"), RegisteredClient)
+        assert_type(await panel.regenerate_passphrase(), RotatedPassphrase)
+        assert_type(await panel.get_fqdn(), str | None)
+        assert_type(await panel.register_fqdn("panel.home"), str | None)
+        await panel.delete_fqdn()
+    async with SpanRestClient("127.0.0.1", tls=None, insecure=True, patience=0):
+        pass
+    async with SpanRestClient("127.0.0.1", tls=context, timeout=None):
+        pass
+
+
+async def one_call(context: ssl.SSLContext, ca_pem: str | None) -> None:
+    found = await detect_api_version("192.168.1.100", port=80, timeout=2)
+    assert_type(found, DetectionResult)
+    assert_type(found.api_version, Literal["v1", "v2"] | None)
+    assert_type(found.status_info, V2StatusInfo | None)
+    assert_type(found.error, SpanPanelError | None)
+    assert_type(found.probe_failed, bool)
+    (client,) = await list_clients("192.168.1.100", "ey", ca_pem=ca_pem)
+    assert_type(client.description, str | None)
+    assert_type(client.issued_at, int | None)
+    assert_type(client.allowed_endpoint_groups, Mapping[str, tuple[str, ...]])
+    assert_type(await get_client("192.168.1.100", "ey", "a-name", tls=context), RegisteredClient)
+    assert_type(await delete_client("192.168.1.100", "ey", "a-name", tls=context, port=8443), RegisteredClient)
+    rotated = await regenerate_passphrase("192.168.1.100", "ey", insecure=True)
+    assert_type(rotated.broker_password, str)
+    assert_type(rotated.passphrase, str)
+    assert_type(await register_fqdn("192.168.1.100", "ey", "panel.home", ca_pem=ca_pem), str | None)
+    assert_type(await get_fqdn("192.168.1.100", "ey", ca_pem=ca_pem, patience=0), str | None)
+    await delete_fqdn("192.168.1.100", "ey", ca_pem=ca_pem)
+
+
+def upgraded(old: HomieSchema, new: HomieSchema) -> Iterator[str]:
+    assert_type(schema_changes(old, new), tuple[SchemaChange, ...])
+    for change in schema_changes(old, new):
+        assert_type(change.kind, SchemaChangeKind)
+        assert_type(change.attribute, str | None)
+        assert_type(change.old, str | bool | None)
+        yield change.path
+
+
+async def refused(panel: SpanRestClient) -> float | None:
+    try:
+        await panel.regenerate_passphrase()
+    except (SpanPanelPrivilegeError, SpanPanelUnsupportedError, SpanPanelFaultError):
+        return None
+    except SpanPanelOutcomeUnknownError as error:
+        assert_type(error.status, int | None)
+    except SpanPanelRateLimitError as error:
+        assert_type(error.retry_after, float | None)
+        return error.retry_after
+    return 0
 
 
 # --- what can go wrong ---

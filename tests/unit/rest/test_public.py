@@ -19,7 +19,7 @@ import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from span_trio.errors import SpanPanelAPIError, SpanPanelConnectionError, SpanPanelError, SpanPanelServerError
-from span_trio.rest import download_ca_cert, get_homie_schema, http
+from span_trio.rest import download_ca_cert, get_homie_schema
 from span_trio.span import HomieSchema
 
 SECRET = "whatever-the-body-said"
@@ -155,7 +155,7 @@ async def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("status", [301, 304, 307, 401, 404, 429, 500, 502, 599])
+@pytest.mark.parametrize("status", [301, 304, 307, 401, 404, 500, 502, 599])
 async def test_a_status_that_is_no_success(call: Any, status: int) -> None:
     location = "Location: http://127.0.0.1:1/"  # nobody listens there: following it would be another error
     error = await fail(call, answer(SECRET.encode(), f"{status} {SECRET}", location))
@@ -163,8 +163,8 @@ async def test_a_status_that_is_no_success(call: Any, status: int) -> None:
     assert isinstance(error, SpanPanelServerError) == (status >= 500)
     assert error.status == status
     assert error.endpoint.startswith("GET /api/v2/")
-    assert str(error) == f"{error.endpoint} answered {status}"
-    assert len(requests) == 1  # no retry here, and no redirect followed
+    assert str(error).startswith(f"{error.endpoint} answered {status}")
+    assert len(requests) == 1  # no redirect followed
 
 
 # --- bodies ---
@@ -246,7 +246,7 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(call: Any) -> 
     async with serving(serve) as port:
         with pytest.raises(SpanPanelAPIError, match="too large"):
             await call("127.0.0.1", port=port)
-    assert sent < 2 * http.MAX_BODY + 2**22  # what the kernel holds comes on top
+    assert sent < 10 * 2**20  # what the kernel holds comes on top of the limit
 
 
 @pytest.mark.parametrize("call", CALLS)

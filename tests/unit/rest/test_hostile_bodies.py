@@ -1,0 +1,230 @@
+"""Every endpoint against a panel, or a proxy, or worse, that says anything: only documented errors, and no secret."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import lockstep_stream_pair
+
+from span_trio.errors import SpanPanelAPIError, SpanPanelError, SpanPanelOutcomeUnknownError, SpanPanelServerError
+from span_trio.rest.endpoints import ENDPOINTS
+from tests.unit.rest.panels import (
+    CALLS,
+    ECHO,
+    GOOD,
+    PASSPHRASE,
+    SECRETS,
+    TOKEN,
+    Panel,
+    answer,
+    ask,
+    leaks,
+    logged,
+    saying,
+)
+
+pytestmark = pytest.mark.virtual_time
+
+LIMITS = {str(endpoint): endpoint.limit for endpoint in ENDPOINTS}
+SAID = f"{ECHO} {PASSPHRASE} {TOKEN}"  # as a validation error that echoes what was sent
+
+
+async def fail(call: str, said: bytes) -> SpanPanelError:
+    """The error of a call that is answered so. Nobody who sees it, or any log of it, has seen a secret."""
+    with logged() as log, Panel(saying(said)).there():
+        error = await ask(CALLS[call])
+    assert isinstance(error, SpanPanelError)
+    assert leaks(error, ECHO, *SECRETS) == []
+    assert [word for word in (ECHO, *SECRETS) if word in log.text()] == []
+    return error
+
+
+def expected(call: str, kind: type[SpanPanelError]) -> type[SpanPanelError]:
+    return SpanPanelOutcomeUnknownError if call.startswith("PUT") else kind
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_what_is_right_comes_out_typed_and_shows_no_secret(call: str) -> None:
+    with logged() as log, Panel(saying(answer(GOOD[call]))).there():
+        result = await ask(CALLS[call])
+    assert not isinstance(result, BaseException)
+    assert leaks(result, *SECRETS) == []
+    assert [word for word in SECRETS if word in log.text()] == []
+
+
+BODIES = {
+    "empty": b"",
+    "html": f"<html><title>{SAID}</title></html>".encode(),
+    "an object": b"{}",
+    "a list": b"[]",
+    "null": b"null",
+    "a number": b"5",
+    "a text": json.dumps(SAID).encode(),
+    "a refusal": json.dumps({"detail": SAID}).encode(),
+    "a refusal of before r202639": json.dumps({"detail": [{"loc": ["body"], "input": SAID, "msg": SAID}]}).encode(),
+    "no text": b"\xff\xfe\x00",
+    "zeros": b"\0" * 1000,
+    "a mark": b"\xef\xbb\xbf",
+    "nested": b"[" * 100_000,
+    "nested objects": b'{"a":' * 50_000,
+    "a number too long": b"1" * 100_000,
+    "secrets under odd keys": json.dumps({SAID: {SAID: SAID}}).encode(),
+}
+OBJECTS = {"an object", "a refusal", "a refusal of before r202639", "secrets under odd keys"}
+UNREADABLE = BODIES.keys() - OBJECTS - {"a list", "null", "a number", "a text"}
+
+
+def is_fine(call: str, body: str) -> bool:
+    """There is no domain name then: what is absent is null. And who changes it may answer with nothing at all."""
+    return call.endswith("/fqdn") and (body in OBJECTS or (body == "empty" and not call.startswith("GET")))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("body", BODIES)
+async def test_a_success_with_rubbish(call: str, body: str) -> None:
+    if is_fine(call, body):
+        with Panel(saying(answer(BODIES[body]))).there():
+            assert await ask(CALLS[call]) in {None, "panel.home"}
+        return
+    error = await fail(call, answer(BODIES[body], "200 OK", "Content-Type: text/html"))
+    assert isinstance(error, SpanPanelAPIError)
+    assert error.endpoint == call
+    assert error.status == 200
+    if call.endswith("/ca"):
+        assert type(error) is SpanPanelAPIError
+    elif body in UNREADABLE:
+        assert type(error) in {expected(call, SpanPanelServerError), expected(call, SpanPanelAPIError)}
+    else:
+        assert type(error) is expected(call, SpanPanelAPIError)
+
+
+def _holes(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each member of each object in it."""
+    if isinstance(document, dict):
+        for name, inner in document.items():
+            yield (*path, name)
+            yield from _holes(inner, (*path, name))
+
+
+def _put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    return {**document, path[0]: _put(document[path[0]], path[1:], value)}
+
+
+OPTIONAL = {  # these may be anything: what cannot be meant is not known
+    "proximityProven",
+    "hardwareVersion",
+    "description",
+    "issued_at",
+    "tokenType",
+}
+WRONG = [None, True, 7.5, -1, 10**30, "", "a\nb\x1b[2J", "\ud800", SAID, [], [5], {}, {"a": SAID}]
+FIELDS = [
+    (call, path) for call in CALLS if not call.endswith(("/ca", "/schema")) for path in _holes(json.loads(GOOD[call]))
+]
+
+
+@pytest.mark.parametrize(("call", "path"), FIELDS, ids=str)
+async def test_a_field_of_a_wrong_type_is_named_or_taken_or_not_known(call: str, path: tuple[str, ...]) -> None:
+    for wrong in WRONG:
+        body = json.dumps(_put(json.loads(GOOD[call]), path, wrong)).encode()
+        with Panel(saying(answer(body))).there():
+            result = await ask(CALLS[call])
+        if isinstance(result, BaseException):
+            assert type(result) is expected(call, SpanPanelAPIError)
+            assert leaks(result, ECHO, *SECRETS) == []
+            assert path[-1] in str(result) or path == ("clients", "a-name")
+            assert path[-1] not in OPTIONAL
+        else:
+            assert leaks(result, *set(SECRETS) - {PASSPHRASE, TOKEN}) == []  # those two, where they are no secret here
+
+
+MISSING = [
+    (call, name)
+    for call in CALLS
+    if not call.endswith(("/ca", "/schema", "/fqdn"))
+    for name in json.loads(GOOD[call])
+    if name not in OPTIONAL and not ("register" in call and name in {"hopPassphrase", "ebusBrokerPassword"})
+]
+
+
+@pytest.mark.parametrize(("call", "name"), MISSING)
+async def test_a_required_field_that_is_missing_is_named(call: str, name: str) -> None:
+    body = json.loads(GOOD[call])
+    del body[name]
+    error = await fail(call, answer(json.dumps(body).encode()))
+    assert type(error) is expected(call, SpanPanelAPIError)
+    assert str(error).endswith(f"gave an answer without {name}")
+
+
+async def test_credentials_that_are_null_are_a_registration_all_the_same() -> None:
+    body = {**json.loads(GOOD["POST /api/v2/auth/register"]), "hopPassphrase": None, "ebusBrokerPassword": None}
+    with Panel(saying(answer(json.dumps(body).encode()))).there():
+        registered = await ask(CALLS["POST /api/v2/auth/register"])
+    assert (registered.broker_password, registered.passphrase) == (None, None)
+    assert registered.access_token
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("cut", [0.0, 0.3, 0.99])
+async def test_an_answer_that_breaks_off_is_worth_a_retry(call: str, cut: float) -> None:
+    body = GOOD[call]
+    error = await fail(call, answer(body[: int(len(body) * cut)], length=len(body)))
+    assert type(error) is expected(call, SpanPanelServerError)
+    assert "broke off" in str(error)
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_ten_megabytes_are_not_read_to_their_end(call: str) -> None:
+    sent = 0
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        nonlocal sent
+        await stream.send_all(answer(b"", length=10 * 2**20))
+        for _ in range(160):
+            await stream.send_all(SAID.encode().ljust(2**16))
+            sent += 2**16
+
+    with Panel(serve, pair=lockstep_stream_pair).there():
+        error = await ask(CALLS[call])
+    assert type(error) is expected(call, SpanPanelAPIError)
+    assert "too large" in str(error)
+    assert leaks(error, ECHO, *SECRETS) == []
+    assert sent <= LIMITS[call] + 2**16
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_nothing_is_decompressed(call: str) -> None:
+    bomb = gzip.compress(gzip.compress(b" " * 2**20))
+    error = await fail(call, answer(bomb, "200 OK", "Content-Encoding: gzip, gzip"))
+    assert isinstance(error, SpanPanelAPIError)
+    assert "too large" not in str(error)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "status", [300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 409, 412, 413, 418, 422, 429, 500, 502, 503, 599]
+)
+async def test_a_refusal_is_never_quoted_and_a_redirect_never_followed(call: str, status: int) -> None:
+    headers = [f"Location: http://elsewhere.test/{SAID}", f"Set-Cookie: a={SAID}", f"Retry-After: {SAID}"]
+    with logged() as log, Panel(saying(answer(BODIES["a refusal"], f"{status} {SAID}", *headers))).there() as panel:
+        error = await ask(CALLS[call])
+    assert isinstance(error, SpanPanelError)
+    assert str(status) in str(error)
+    assert leaks(error, ECHO, *SECRETS) == []
+    assert [word for word in (ECHO, *SECRETS) if word in log.text()] == []
+    assert len(panel.dialled) == 1
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "http://a b/", "\xff", "//", "ftp://x", "http://user:phrase@panel.test"]
+)
+async def test_where_a_redirect_leads_to_is_not_even_looked_at(location: str) -> None:
+    error = await fail("GET /api/v2/auth/clients", answer(b"", "302 Found", f"Location: {location}"))
+    assert type(error) is SpanPanelAPIError
