@@ -45,6 +45,7 @@ from .errors import (
     SpanPanelInternalError,
     SpanPanelLockedError,
     SpanPanelNotAuthorisedError,
+    SpanPanelNotStoredError,
     SpanPanelOutcomeUnknownError,
     SpanPanelPrivilegeError,
     SpanPanelRateLimitError,
@@ -56,6 +57,7 @@ from .errors import (
     SpanPanelValidationError,
 )
 from .homie import ConnectionEdge, Instant, Obstacle
+from .onboard import register_panel
 from .opening import fetch_snapshot, open_span_panel
 from .options import PanelOptions
 from .panel import PanelStatistics, SpanPanel, SpanPanelUpdate
@@ -182,6 +184,7 @@ __all__ = [
     "SpanPanelInternalError",
     "SpanPanelLockedError",
     "SpanPanelNotAuthorisedError",
+    "SpanPanelNotStoredError",
     "SpanPanelOutcomeUnknownError",
     "SpanPanelPrivilegeError",
     "SpanPanelRateLimitError",
@@ -216,6 +219,7 @@ __all__ = [
     "open_span_panel",
     "regenerate_passphrase",
     "register_fqdn",
+    "register_panel",
     "register_v2",
     "save_credentials",
     "schema_changes",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import ssl
 from typing import Any, cast
 
 import attrs
@@ -11,7 +13,22 @@ import attrs
 from .errors import SpanPanelValidationError
 from .homie import is_valid_id
 
-__all__ = ["SpanCredentials"]
+__all__ = ["SpanCredentials", "fingerprint"]
+
+
+def fingerprint(ca_pem: str) -> str:
+    """The SHA-256 of the (first) certificate's DER form, in lower-case hex: what a person compares.
+
+    Raises:
+        SpanPanelValidationError: the text holds no certificate.
+    """
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    start, stop = ca_pem.find(begin), ca_pem.find(end)
+    try:
+        der = ssl.PEM_cert_to_DER_cert(ca_pem[start : stop + len(end)])
+    except ValueError:
+        raise SpanPanelValidationError("the panel's CA is not a PEM certificate") from None
+    return hashlib.sha256(der).hexdigest()
 
 
 def _check_text(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -49,6 +66,8 @@ class SpanCredentials:
         access_token: of the REST API.
         passphrase: of the panel; registers further clients.
         mqtts_port: of the broker, as the panel told it; likewise ``ws_port`` and ``wss_port``.
+        host: where the panel was registered with; for whoever keeps several. `open_span_panel` is told the host.
+        client_name: the name of the entry in the panel's list of clients.
 
     Raises:
         SpanPanelValidationError: a value cannot be meant; names the field.
@@ -63,6 +82,17 @@ class SpanCredentials:
     mqtts_port: int | None = _port()
     ws_port: int | None = _port()
     wss_port: int | None = _port()
+    host: str | None = attrs.field(default=None, validator=_check_text)
+    client_name: str | None = attrs.field(default=None, validator=_check_text)
+
+    @property
+    def ca_sha256(self) -> str | None:
+        """The fingerprint of the CA, for people to compare; ``None`` without one.
+
+        Raises:
+            SpanPanelValidationError: what is there is no certificate.
+        """
+        return None if self.ca_pem is None else fingerprint(self.ca_pem)
 
     @property
     def login(self) -> tuple[str | None, str | None]:
@@ -73,7 +103,7 @@ class SpanCredentials:
 
     def to_json(self) -> str:
         """All of it, secrets included: for a file that nobody else can read."""
-        return json.dumps(attrs.asdict(self), indent=2)
+        return json.dumps({**attrs.asdict(self), "ca_sha256": self.ca_sha256}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> SpanCredentials:
@@ -88,4 +118,7 @@ class SpanCredentials:
         if not isinstance(document, dict):
             raise SpanPanelValidationError("the credentials are not a JSON object")
         known = cast("dict[str, Any]", document)
-        return cls(**{field.name: known.get(field.name) for field in attrs.fields(cls)})
+        found = cls(**{field.name: known.get(field.name) for field in attrs.fields(cls)})
+        if known.get("ca_sha256") not in {None, found.ca_sha256}:
+            raise SpanPanelValidationError("the credentials hold another CA than the fingerprint beside it is of")
+        return found

@@ -9,6 +9,7 @@
      |    +-- SpanPanelCertificateError ... because of its certificate, or of another CA
      +-- SpanPanelTimeoutError         the panel did not become ready in time; names what is missing
      +-- SpanPanelValidationError      an argument, a file or a setting cannot be meant
+     |    +-- SpanPanelNotStoredError  ... so that new credentials are not in the store, but with this error
      +-- SpanPanelAPIError             the REST API answered something it should not have
      |    +-- SpanPanelServerError     ... because it is down or still starting: worth a retry
      |    +-- SpanPanelRateLimitError  ... because it was asked too often; says when to ask again
@@ -30,7 +31,12 @@ No message, attribute or cause of these carries a secret. Cancellation is never 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .enums import ConnectionReason, RefusalReason
+
+if TYPE_CHECKING:
+    from .credentials import SpanCredentials
 
 __all__ = [
     "SpanPanelAPIError",
@@ -46,6 +52,7 @@ __all__ = [
     "SpanPanelInternalError",
     "SpanPanelLockedError",
     "SpanPanelNotAuthorisedError",
+    "SpanPanelNotStoredError",
     "SpanPanelOutcomeUnknownError",
     "SpanPanelPrivilegeError",
     "SpanPanelRateLimitError",
@@ -109,6 +116,18 @@ class SpanPanelTimeoutError(SpanPanelError):
 
 class SpanPanelValidationError(SpanPanelError, ValueError):
     """An argument, a file or a setting cannot be meant; nothing was done."""
+
+
+class SpanPanelNotStoredError(SpanPanelValidationError):
+    """New credentials could not be stored: this error holds the only copy. Save it.
+
+    Attributes:
+        credentials: a `SpanCredentials`; neither its repr nor this error's shows a secret.
+    """
+
+    def __init__(self, message: str, credentials: SpanCredentials) -> None:
+        super().__init__(message)
+        self.credentials = credentials
 
 
 class SpanPanelAPIError(SpanPanelError):

@@ -13,25 +13,39 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import attrs
+import trio
 
-from .credentials import SpanCredentials
-from .errors import SpanPanelAPIError, SpanPanelCertificateError, SpanPanelValidationError
-from .link import fingerprint, tls_context
+from .credentials import SpanCredentials, fingerprint
+from .errors import (
+    SpanPanelAPIError,
+    SpanPanelAuthError,
+    SpanPanelCertificateError,
+    SpanPanelError,
+    SpanPanelNotStoredError,
+    SpanPanelValidationError,
+)
+from .link import Connection
 from .options import PanelOptions
-from .rest import download_ca_cert, register_v2, unique_name
+from .rest import SpanRestClient, download_ca_cert, unique_name
 from .store import load_credentials, save_credentials
 
-__all__ = ["CredentialSource", "find_ca", "find_credentials"]
+__all__ = ["CredentialSource", "find_ca", "find_credentials", "register_panel", "rotate_passphrase"]
 
 _log = logging.getLogger("span_trio.panel")
 
 
 @attrs.frozen
 class CredentialSource:
-    """Credentials, and where to ask for them again."""
+    """Credentials, where to ask for them again, and where to keep others; ``None``: the caller keeps them."""
 
     first: SpanCredentials
     ask: Callable[[], Awaitable[SpanCredentials]]
+    keep: Callable[[SpanCredentials], Awaitable[None]] | None = None
+
+    @classmethod
+    def stored(cls, store: str | os.PathLike[str], first: SpanCredentials) -> CredentialSource:
+        """What is in a file."""
+        return cls(first, partial(_reload, store), partial(save_credentials, store))
 
     @classmethod
     def of(cls, credentials: SpanCredentials) -> CredentialSource:
@@ -68,7 +82,7 @@ async def find_credentials(
     if store is not None:
         stored = await load_credentials(store)
         if stored is not None:
-            return CredentialSource(stored, partial(_reload, store))
+            return CredentialSource.stored(store, stored)
         if passphrase is None:
             raise SpanPanelValidationError(
                 f"{os.fspath(store)} does not exist, and there is no passphrase to register with"
@@ -79,12 +93,8 @@ async def find_credentials(
         warnings.warn(
             "registering without a store: each time adds an entry to the panel's list of clients", stacklevel=4
         )
-    registered = await _register(host, passphrase, options)
-    if store is not None:
-        await save_credentials(store, registered)
-    if registered.broker_password is None:
-        raise SpanPanelAPIError("the panel registered a client without a password for its broker")
-    return CredentialSource.of(registered) if store is None else CredentialSource(registered, partial(_reload, store))
+    registered = await register_panel(host, passphrase=passphrase, store=store, options=options)
+    return CredentialSource.of(registered) if store is None else CredentialSource.stored(store, registered)
 
 
 async def _reload(store: str | os.PathLike[str]) -> SpanCredentials:
@@ -94,12 +104,110 @@ async def _reload(store: str | os.PathLike[str]) -> SpanCredentials:
     return stored
 
 
-async def _register(host: str, passphrase: str, options: PanelOptions) -> SpanCredentials:
+async def register_panel(
+    host: str,
+    *,
+    passphrase: str | None = None,
+    store: str | os.PathLike[str] | None = None,
+    name: str = "span-trio",
+    options: PanelOptions | None = None,
+    confirm: Callable[[str], Awaitable[bool]] | None = None,
+) -> SpanCredentials:
+    """Become one of a panel's clients: by its passphrase, or by its door.
+
+    The CA first, over plain HTTP; then everything else over TLS that trusts that CA alone. By the door, the access
+    token that comes back can do less; so the passphrase that comes with it registers once more, and the first entry is
+    taken off the panel's list again.
+
+    Args:
+        host: name or address of the panel.
+        passphrase: the panel's (in SPAN's app). ``None``: the door has been pressed three times within 15 minutes.
+        store: where to keep the credentials, before anything is done with them.
+        name: what the entry's name begins with; chance makes it unique.
+        options: the ports, and the fingerprint that the CA must have.
+        confirm: shown the CA's fingerprint before anything secret is sent; ``False`` ends it.
+
+    Raises:
+        SpanPanelAuthError: the passphrase is not accepted, or the door was not pressed (which is seen beforehand: no
+            proof is wasted).
+        SpanPanelCertificateError: the CA is not the expected one, or was not confirmed.
+        SpanPanelFaultError: the panel cannot read its own passphrase.
+        SpanPanelConnectionError: the REST API cannot be reached. The entry may exist all the same.
+        SpanPanelAPIError: the panel hands out no CA, no password for its broker, or answers something else.
+        SpanPanelNotStoredError: registered, and the store cannot be written: the error holds the credentials.
+    """
+    options = PanelOptions() if options is None else options
     ca_pem = await _fetch_ca(host, options)
-    answer = await register_v2(
-        host, unique_name("span-trio"), passphrase, port=options.https_port, tls=tls_context(ca_pem)
-    )
-    return answer.credentials(ca_pem)
+    if confirm is not None and not await confirm(fingerprint(ca_pem)):
+        raise SpanPanelCertificateError("the CA was not confirmed", advertised_sha256=fingerprint(ca_pem))
+    keep = None if store is None else partial(save_credentials, store)
+
+    async def register(passphrase: str | None) -> SpanCredentials:
+        client_name = unique_name(name)
+        async with _rest(host, ca_pem, options) as rest:
+            answer = await rest.register(client_name, passphrase)
+        credentials = attrs.evolve(answer.credentials(ca_pem), host=host, client_name=client_name)
+        await _keep(credentials, keep)
+        if credentials.broker_password is None:
+            raise SpanPanelAPIError("the panel registered a client without a password for its broker")
+        return credentials
+
+    if passphrase is None:
+        async with _rest(host, ca_pem, options) as rest:
+            if (await rest.get_status()).proximity_proven is False:  # None: firmware before r202609 does not tell
+                raise SpanPanelAuthError("the panel's door was not pressed three times within the last 15 minutes")
+    first = await register(passphrase)
+    if passphrase is not None or first.passphrase is None:
+        return first
+    try:
+        second = await register(first.passphrase)
+        async with _rest(host, ca_pem, options, token=second.access_token) as rest:
+            await rest.delete_client(first.client_name or "")
+    except SpanPanelNotStoredError:
+        raise
+    except SpanPanelError as error:
+        _log.warning("registered at %s by its door, and not by its passphrase as well: %s", host, error)
+        return first
+    return second
+
+
+def _rest(host: str, ca_pem: str | None, options: PanelOptions, token: str | None = None) -> SpanRestClient:
+    return SpanRestClient(host, ca_pem=ca_pem, token=token, http_port=options.http_port, https_port=options.https_port)
+
+
+async def _keep(credentials: SpanCredentials, keep: Callable[[SpanCredentials], Awaitable[None]] | None) -> None:
+    if keep is None:
+        return
+    with trio.CancelScope(shield=True):  # it is the only copy
+        try:
+            await keep(credentials)
+        except SpanPanelValidationError as error:
+            raise SpanPanelNotStoredError(f"new credentials are not stored: {error}", credentials) from None
+
+
+async def rotate_passphrase(
+    host: str, connection: Connection, source: CredentialSource, options: PanelOptions
+) -> SpanCredentials:
+    """See `SpanPanel.regenerate_passphrase`."""
+    unsaved: SpanPanelNotStoredError | None = None
+
+    async def rotate(before: SpanCredentials) -> SpanCredentials:
+        nonlocal unsaved
+        if before.access_token is None:
+            raise SpanPanelValidationError("changing the passphrase needs credentials with an access token")
+        async with _rest(host, connection.ca_pem, options, before.access_token) as rest:
+            rotated = await rest.regenerate_passphrase()
+        fresh = attrs.evolve(before, broker_password=rotated.broker_password, passphrase=rotated.passphrase)
+        try:
+            await _keep(fresh, source.keep)
+        except SpanPanelNotStoredError as error:
+            unsaved = error  # the connection goes on with them all the same
+        return fresh
+
+    fresh = await connection.replace(rotate)
+    if unsaved is not None:
+        raise unsaved
+    return fresh
 
 
 async def find_ca(host: str, credentials: SpanCredentials, options: PanelOptions) -> str | None:

@@ -25,7 +25,7 @@ from .commands import Authorise, Commands
 from .credentials import SpanCredentials
 from .errors import SpanPanelCertificateError, SpanPanelTimeoutError
 from .link import Connection, Dialer, broker_port, diagnose, find_serial, load_trust, open_link, the_dialer
-from .onboard import find_ca, find_credentials
+from .onboard import find_ca, find_credentials, rotate_passphrase
 from .options import PanelOptions
 from .panel import SpanPanel
 from .rest import download_ca_cert
@@ -118,6 +118,7 @@ async def open_span_panel(
         fetch_ca=fetch_ca,
         dialer=dialer,
     )
+    rotate = partial(rotate_passphrase, host, connection, source, options)
     tracker = PanelTracker(serial, options)
     commands = Commands(tracker, authorise=authorise, auditor=Auditor(audit, grace=options.close_grace))
     accumulator = PanelAccumulator(tracker, commands, edges_held=options.edges_held)
@@ -134,7 +135,7 @@ async def open_span_panel(
                     with trio.CancelScope(deadline=deadline):  # worth waiting for, and no reason to fail
                         await service.wait_size()
                     try:
-                        yield SpanPanel(host, serial, options, service)
+                        yield SpanPanel(host, serial, options, service, rotate)
                     except BaseException as error:  # noqa: ASYNC103 - raised below, around the nursery
                         if _is_cancelled(error):
                             raise

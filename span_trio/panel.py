@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 import attrs
@@ -11,6 +11,7 @@ import trio
 
 from .broadcast import EdgeReader, UpdateReader, ValueReader
 from .command import CommandOutcome
+from .credentials import SpanCredentials
 from .enums import ConnectionReason, Control, DominantPowerSource, GridState, RelayState, ShedPriority
 from .errors import SpanPanelConnectionError
 from .homie import ConnectionEdge, Instant, Obstacle
@@ -64,11 +65,19 @@ class PanelStatistics:
 class SpanPanel:
     """An open panel. Made by `open_span_panel`, and good as long as its ``async with`` block."""
 
-    def __init__(self, host: str, serial_number: str, options: PanelOptions, service: PanelService) -> None:
+    def __init__(
+        self,
+        host: str,
+        serial_number: str,
+        options: PanelOptions,
+        service: PanelService,
+        rotate: Callable[[], Awaitable[SpanCredentials]],
+    ) -> None:
         self.host: Final = host
         self.serial_number: Final = serial_number
         self._options = options
         self._service = service
+        self._rotate = rotate
         self._accumulator = service.accumulator
         self._broadcast = service.accumulator.broadcast
         self._tracker = service.accumulator.tracker
@@ -353,6 +362,28 @@ class SpanPanel:
         if self._accumulator.link is None:
             raise SpanPanelConnectionError(f"there is no link: {self.obstacle}")
         return await self._accumulator.link.ping()
+
+    async def regenerate_passphrase(self) -> SpanCredentials:
+        """Change the panel's passphrase and its broker's password; this connection goes on with the new one.
+
+        Everybody else who uses the panel loses access: SPAN's dashboard, other programs. What comes back is in the
+        store, if there is one, before anything else is done with it; without one, store it yourself. Nobody here logs
+        in with the old password again.
+
+        Raises:
+            SpanPanelOutcomeUnknownError: it may have been changed, or not: the answer was lost.
+            SpanPanelPrivilegeError: the access token is of the lesser kind: register by the passphrase.
+            SpanPanelAuthError: the access token is not good.
+            SpanPanelNotStoredError: it was changed, and the store cannot be written: the error holds the credentials.
+            SpanPanelValidationError: there is no access token, or no TLS.
+            SpanPanelConnectionError: it was not changed: the request never got out.
+            SpanPanelAPIError: any other answer.
+            SpanPanelClosedError: the ``async with`` block has ended.
+
+        A checkpoint. Once the request is out, a cancellation waits for the answer and the store.
+        """
+        self._broadcast.check_open()
+        return await self._rotate()
 
     def statistics(self) -> PanelStatistics:
         """Counters, for diagnostics."""

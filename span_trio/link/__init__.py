@@ -11,7 +11,7 @@ from .connection import Connection
 from .dial import Dialer, dial
 from .publication import Publication
 from .session import Answered, ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
-from .trust import diagnose, fingerprint, load_trust, tls_context
+from .trust import diagnose, load_trust, tls_context
 
 __all__ = [
     "Answered",
@@ -30,7 +30,6 @@ __all__ = [
     "diagnose",
     "dial",
     "find_serial",
-    "fingerprint",
     "load_trust",
     "open_link",
     "the_dialer",

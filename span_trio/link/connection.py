@@ -24,7 +24,7 @@ from typing import Final, cast
 import attrs
 import trio
 
-from ..credentials import SpanCredentials
+from ..credentials import SpanCredentials, fingerprint
 from ..enums import ConnectionReason
 from ..errors import (
     SpanPanelAuthError,
@@ -40,7 +40,7 @@ from .backoff import CEILING, SILENT_CEILING, SOON, Backoff
 from .connect import broker_port, open_link, the_dialer
 from .dial import Dialer
 from .session import ConnectFailed, Link, LinkEvent, LinkUp
-from .trust import diagnose, fingerprint, load_trust
+from .trust import diagnose, load_trust
 
 __all__ = ["Connection"]
 
@@ -96,6 +96,8 @@ class Connection:
         self._verdict_at = float("-inf")
         self._agreeing = 0  # probes in a row that found the same other CA
         self._told: set[Obstacle | str] = set()  # in this outage
+        self._replacing = trio.Lock()
+        self._retired: set[str | None] = set()  # passwords that were replaced: never tried again (lesson D, rotation)
 
     async def tls(self) -> ssl.SSLContext | None:
         """The context for whom is trusted now; ``None`` for a plain transport."""
@@ -103,9 +105,20 @@ class Connection:
             self._tls = await load_trust(self.ca_pem)
         return self._tls
 
+    async def replace(self, make: Callable[[SpanCredentials], Awaitable[SpanCredentials]]) -> SpanCredentials:
+        """Make other credentials of those of now; nobody logs in meanwhile, and with the old ones never again."""
+        async with self._replacing:
+            before = self._credentials
+            self._credentials = await make(before)
+            self._retired.add(before.broker_password)
+            self._retired.discard(self._credentials.broker_password)
+            return self._credentials
+
     async def run(self, events: trio.MemorySendChannel[list[LinkEvent]]) -> SpanPanelError:
         """Keep connected until that cannot be; returns why. When cancelled, the session is ended in order (I11)."""
         while True:
+            async with self._replacing:
+                pass
             why, ceiling, fatal = await self._attempt(events)
             if fatal is not None:
                 return fatal
@@ -234,6 +247,8 @@ class Connection:
                 self._warn("cannot be had anew: their source does not answer")
             elif fresh.serial_number not in {None, self._credentials.serial_number}:
                 self._warn("are those of another panel now, and are not used")
+            elif fresh.broker_password in self._retired:
+                self._warn("are those of before the passphrase was changed, and are not used")
             else:
                 await self._adopt(fresh)
         except SpanPanelError as error:

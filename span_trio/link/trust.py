@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 import trio
 
+from ..credentials import fingerprint
 from ..errors import (
     SpanPanelCertificateError,
     SpanPanelConnectionError,
@@ -19,7 +19,7 @@ from ..errors import (
 from .dial import Dialer
 from .streams import TlsStream
 
-__all__ = ["diagnose", "fingerprint", "load_trust", "tls_context"]
+__all__ = ["diagnose", "load_trust", "tls_context"]
 
 _SECOND_LOOK: Final = 5.0
 
@@ -56,21 +56,6 @@ async def load_trust(ca_pem: str | None, *, check_hostname: bool = True) -> ssl.
     if ca_pem is not None:
         return tls_context(ca_pem, check_hostname=check_hostname)
     return await trio.to_thread.run_sync(lambda: tls_context(None, check_hostname=check_hostname))
-
-
-def fingerprint(ca_pem: str) -> str:
-    """The SHA-256 of the (first) certificate's DER form, in lower-case hex: what a person compares.
-
-    Raises:
-        SpanPanelValidationError: the text holds no certificate.
-    """
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    start, stop = ca_pem.find(begin), ca_pem.find(end)
-    try:
-        der = ssl.PEM_cert_to_DER_cert(ca_pem[start : stop + len(end)])
-    except ValueError:
-        raise SpanPanelValidationError("the panel's CA is not a PEM certificate") from None
-    return hashlib.sha256(der).hexdigest()
 
 
 async def diagnose(

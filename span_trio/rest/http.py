@@ -91,7 +91,7 @@ def open_client(tls: ssl.SSLContext) -> httpx.AsyncClient:
 
 
 class _Bare(httpx.AsyncBaseTransport):
-    """Hides from httpx what it would follow, keep or log: redirects, cookies, and the peer's own words."""
+    """Hides from httpx what it would follow, or choke on, or keep: redirects and cookies."""
 
     def __init__(self, below: httpx.AsyncHTTPTransport) -> None:
         self._below = below
@@ -100,7 +100,6 @@ class _Bare(httpx.AsyncBaseTransport):
         response = await self._below.handle_async_request(request)
         for name in ("Location", "Set-Cookie"):
             response.headers.pop(name, None)
-        response.extensions["reason_phrase"] = b""
         return response
 
     async def aclose(self) -> None:

@@ -21,7 +21,7 @@ from span_trio import (
     open_span_panel,
     save_credentials,
 )
-from span_trio.link import fingerprint
+from span_trio.credentials import fingerprint
 from tests.faults.brokers import restart
 from tests.faults.lab import HOST, WHO, Lab, Publisher, wait_until
 from tests.faults.rows import row

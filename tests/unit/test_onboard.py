@@ -24,7 +24,8 @@ from span_trio import (
     register_v2,
     save_credentials,
 )
-from span_trio.link import fingerprint, tls_context
+from span_trio.credentials import fingerprint
+from span_trio.link import tls_context
 from span_trio.simulator import SimulatedPanel, listening, open_simulated_panel
 
 

@@ -19,7 +19,7 @@ from span_trio import (
     onboard,
     open_span_panel,
 )
-from span_trio.link import fingerprint
+from span_trio.credentials import fingerprint
 from span_trio.onboard import find_ca
 from tests.unit.link.broker import Broker
 from tests.unit.link.certificates import certificates, other_ca

@@ -20,7 +20,7 @@ from span_trio import (
     SpanPanelConnectionError,
     SpanPanelServerError,
 )
-from span_trio.link import fingerprint
+from span_trio.credentials import fingerprint
 from tests.unit.link.broker import Broker
 from tests.unit.link.certificates import Certificates, certificates, expired, other_ca, renamed, replaced
 from tests.unit.link.house import CREDENTIALS, house

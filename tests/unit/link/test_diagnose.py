@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from span_trio import SpanPanelAPIError, SpanPanelCertificateError, SpanPanelConnectionError, SpanPanelServerError
-from span_trio.link import dial, fingerprint
+from span_trio.credentials import fingerprint
+from span_trio.link import dial
 from span_trio.link.trust import diagnose
 from tests.unit.link.broker import Broker
 from tests.unit.link.certificates import Certificates, certificates, expired, other_ca, renamed, replaced

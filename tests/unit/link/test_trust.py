@@ -8,7 +8,8 @@ import ssl
 import pytest
 
 from span_trio import SpanPanelValidationError
-from span_trio.link import fingerprint, tls_context
+from span_trio.credentials import fingerprint
+from span_trio.link import tls_context
 from tests.unit.link.certificates import certificates, other_ca
 
 NO_CERTIFICATES = {

@@ -25,6 +25,7 @@ from tests.unit.rest.panels import (
     ask,
     leaks,
     logged,
+    opened,
     saying,
 )
 
@@ -223,8 +224,18 @@ async def test_a_refusal_is_never_quoted_and_a_redirect_never_followed(call: str
 
 
 @pytest.mark.parametrize(
-    "location", ["http://[", "http://a b/", "\xff", "//", "ftp://x", "http://user:phrase@panel.test"]
+    "location", ["http://a:x/", "http://a\tb", "//a:b:c", "http://[::1", "/" * 70_000, "ftp://x", f"http://{ECHO}@x"]
 )
 async def test_where_a_redirect_leads_to_is_not_even_looked_at(location: str) -> None:
     error = await fail("GET /api/v2/auth/clients", answer(b"", "302 Found", f"Location: {location}"))
     assert type(error) is SpanPanelAPIError
+
+
+async def test_no_cookie_is_kept() -> None:
+    call = "GET /api/v2/status"
+    with Panel(saying(answer(GOOD[call], "200 OK", "Set-Cookie: a=b"))).there() as panel:
+        async with opened() as rest:
+            await CALLS[call](rest)
+            await CALLS[call](rest)
+    assert panel.requests[0] == panel.requests[1]
+    assert b"cookie" not in panel.requests[1].lower()
