@@ -159,16 +159,17 @@ async def register_panel(
     first = await register(passphrase)
     if passphrase is not None or first.passphrase is None:
         return first
+    best = first
     try:
-        second = await register(first.passphrase)
-        async with _rest(host, ca_pem, options, token=second.access_token) as rest:
+        best = await register(first.passphrase)
+        async with _rest(host, ca_pem, options, token=best.access_token) as rest:
             await rest.delete_client(first.client_name or "")
     except SpanPanelNotStoredError:
         raise
     except SpanPanelError as error:
-        _log.warning("registered at %s by its door, and not by its passphrase as well: %s", host, error)
-        return first
-    return second
+        what = "has a token of the lesser kind" if best is first else f"left the entry {first.client_name} behind"
+        _log.warning("the registration at %s by its door %s: %s", host, what, error)
+    return best
 
 
 def _rest(host: str, ca_pem: str | None, options: PanelOptions, token: str | None = None) -> SpanRestClient:
