@@ -19,8 +19,9 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     monkeypatch.setattr(importlib.import_module("span_trio.link.connect"), "dial", house.dial)
     for place in ("span_trio", "span_trio.onboard", "span_trio.opening"):
         monkeypatch.setattr(f"{place}.download_ca_cert", house.download_ca_cert)
+    monkeypatch.setattr("span_trio.register_v2", house.register_v2)
+    monkeypatch.setattr("span_trio.onboard.SpanRestClient", house.rest_client)
     for place in ("span_trio", "span_trio.onboard"):
-        monkeypatch.setattr(f"{place}.register_v2", house.register_v2)
         monkeypatch.setattr(f"{place}.load_credentials", house.load_credentials)
         monkeypatch.setattr(f"{place}.save_credentials", house.save_credentials)
     monkeypatch.setattr("span_trio.service.get_homie_schema", house.get_homie_schema)

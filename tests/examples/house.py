@@ -82,6 +82,18 @@ class Panel:
                 self.broker.publish(message.topic, message.payload)
 
 
+@attrs.frozen
+class RestClient:
+    """What registering asks of a panel's REST API."""
+
+    house: House
+    host: str
+
+    async def register(self, name: str, passphrase: str | None) -> V2AuthResponse:
+        """As `span_trio.SpanRestClient.register`."""
+        return await self.house.register_v2(self.host, name, passphrase, tls=None)
+
+
 def _log_in(password: str, connection: Connection, packet: Packet) -> None:
     """Let in who knows the password."""
     granted = packet.texts[-1] == password
@@ -159,6 +171,12 @@ class House:
             broker_password=self.new_password or "secret",
             passphrase=passphrase,
         )
+
+    @contextlib.asynccontextmanager
+    async def rest_client(self, host: str, **_: Any) -> AsyncGenerator[RestClient, None]:
+        """In place of `span_trio.SpanRestClient`."""
+        await trio.lowlevel.checkpoint()
+        yield RestClient(self, host)
 
     async def load_credentials(self, path: str) -> SpanCredentials | None:
         """In place of `span_trio.load_credentials`, which reads in a thread: the virtual clock would run away."""
