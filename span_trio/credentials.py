@@ -103,7 +103,12 @@ class SpanCredentials:
 
     def to_json(self) -> str:
         """All of it, secrets included: for a file that nobody else can read."""
-        return json.dumps({**attrs.asdict(self), "ca_sha256": self.ca_sha256}, indent=2)
+        found = attrs.asdict(self)
+        with contextlib.suppress(
+            SpanPanelValidationError
+        ):  # what is no certificate is kept, and refused when it is used
+            found["ca_sha256"] = self.ca_sha256
+        return json.dumps(found, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> SpanCredentials:
@@ -119,6 +124,6 @@ class SpanCredentials:
             raise SpanPanelValidationError("the credentials are not a JSON object")
         known = cast("dict[str, Any]", document)
         found = cls(**{field.name: known.get(field.name) for field in attrs.fields(cls)})
-        if known.get("ca_sha256") not in {None, found.ca_sha256}:
+        if known.get("ca_sha256") is not None and known["ca_sha256"] != found.ca_sha256:
             raise SpanPanelValidationError("the credentials hold another CA than the fingerprint beside it is of")
         return found

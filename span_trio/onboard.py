@@ -244,6 +244,8 @@ async def _fetch_ca(host: str, options: PanelOptions) -> str:
 def _check(host: str, ca_pem: str, options: PanelOptions) -> None:
     expected = (options.ca_sha256 or "").replace(":", "").lower()
     found = fingerprint(ca_pem)
+    if expected and ca_pem.count("-----BEGIN") > 1:  # all would be trusted, and one was compared
+        raise SpanPanelValidationError(f"a CA with a fingerprint is one certificate; for {host} there are several")
     if expected and found != expected:
         why = f"the CA of {host} has SHA-256 {found}, expected {expected}"
         raise SpanPanelCertificateError(why, trusted_sha256=expected, advertised_sha256=found)

@@ -91,7 +91,9 @@ async def open_span_panel(
     """
     options = PanelOptions() if options is None else options
     deadline = trio.current_time() + options.ready_timeout
-    fetch_ca = partial(download_ca_cert, host, port=options.http_port) if options.source == "panel" else None
+    fetch_ca: Callable[[], Awaitable[str]] | None = None
+    if options.source == "panel":
+        fetch_ca = partial(download_ca_cert, host, port=options.http_port, patience=0)  # a connection waits for it
     with _in_time(deadline, host, lambda: ("a connection",)):
         source = await find_credentials(
             host, credentials=credentials, store=store, passphrase=passphrase, options=options

@@ -315,7 +315,9 @@ class SpanRestClient:
     async def _send(
         self, endpoint: Endpoint, *, name: str | None = None, body: Mapping[str, Any] | None = None
     ) -> Answer:
-        if not self._open:
+        pinned = self._pinned and endpoint is not to.CA
+        client = self._own if pinned or self._injected is None else self._injected
+        if client is None or not self._open:
             raise SpanPanelClosedError("the REST client is used outside its async with block")
         headers = {"Accept-Encoding": "identity"}  # a bomb is small on the wire
         if endpoint.access is Access.TOKEN:
@@ -324,12 +326,8 @@ class SpanRestClient:
             headers["Authorization"] = f"Bearer {self._token}"
         if body is not None:
             headers["Content-Type"] = "application/json"
-        pinned = self._pinned and endpoint is not to.CA
         if not pinned and endpoint.access is not Access.OPEN:
             self._allow_in_the_clear(endpoint)
-        client = self._own if pinned or self._injected is None else self._injected
-        if client is None:
-            raise SpanPanelClosedError("the REST client is used outside its async with block")
         call = Call(
             endpoint=endpoint,
             scheme="https" if pinned else "http",

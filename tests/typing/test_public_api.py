@@ -91,6 +91,7 @@ from span_trio import (
     open_span_panel,
     regenerate_passphrase,
     register_fqdn,
+    register_panel,
     register_v2,
     save_credentials,
     schema_changes,

@@ -20,7 +20,7 @@ from span_trio.errors import (
     SpanPanelUnsupportedError,
     SpanPanelValidationError,
 )
-from span_trio.rest import SpanRestClient, client, unique_name
+from span_trio.rest import SpanRestClient, client, trust, unique_name
 from tests.unit.rest.panels import (
     CA_PEM,
     CALLS,
@@ -271,7 +271,6 @@ async def test_the_insecure_way_is_warned_of_once(caplog: pytest.LogCaptureFixtu
         {"token": "ü"},
         {"token": "a\r\nX-Injected: b"},
     ],
-    ids=str,
 )
 def test_what_cannot_be_meant_is_refused_and_not_quoted(how: dict[str, Any]) -> None:
     with pytest.raises(SpanPanelValidationError) as caught:
@@ -300,6 +299,14 @@ async def test_a_ca_that_is_none_is_said_when_opening(ca_pem: str) -> None:
     assert leaks(caught.value, "c2VjcmV0") == []
 
 
+async def test_a_context_trusts_the_ca_alone_and_without_the_strict_checks_of_python_3_13() -> None:
+    context = await trust.load_pin(CA_PEM)
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT  # a panel's CA has no Authority Key Identifier (lessons D)
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert len(context.get_ca_certs()) == 1
+
+
 @pytest.mark.parametrize("call", TOKENS)
 async def test_a_call_without_its_token_is_refused(call: str) -> None:
     with Panel(saying(b"")).there() as panel:
@@ -323,6 +330,13 @@ async def test_it_is_used_inside_its_block_only() -> None:
             await rest.__aenter__()
     with pytest.raises(SpanPanelClosedError):
         await rest.get_status()
+
+
+@pytest.mark.parametrize("fqdn", ["", "a\r\nb"])
+async def test_a_domain_name_that_cannot_be_one_is_refused(fqdn: str) -> None:
+    with Panel(saying(b"")).there() as panel:
+        assert isinstance(await ask(lambda rest: rest.register_fqdn(fqdn)), SpanPanelValidationError)
+    assert panel.dialled == []
 
 
 def test_its_repr_says_where_and_no_secret() -> None:
