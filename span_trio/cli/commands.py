@@ -1,8 +1,9 @@
 """The commands. Each is a few lines around the library; what goes wrong is one sentence on stderr.
 
 Exit codes: 0 done, 1 anything else, 2 wrong usage or settings, 3 no connection or not ready in time, 4 credentials
-refused, 130 interrupted. Of what was commanded: 0 confirmed or so already, 10 accepted, 11 unconfirmed, 12 unknown,
-13 failed; 20 nobody, or more than one, is called so, 21 locked, 22 not a value of it, 23 the person said no.
+refused, or their privileges do not suffice, 5 the panel has another CA (``ca verify``), 12 it is not known whether it
+was done, 20 nobody, or more than one, is called so, 23 the person said no, 130 interrupted. Of what was commanded:
+0 confirmed or so already, 10 accepted, 11 unconfirmed, 12 unknown, 13 failed; 21 locked, 22 not a value of it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ..errors import (
     SpanPanelCommandValueError,
     SpanPanelConnectionError,
     SpanPanelError,
+    SpanPanelOutcomeUnknownError,
     SpanPanelTimeoutError,
     SpanPanelUnknownTargetError,
     SpanPanelValidationError,
@@ -38,11 +40,17 @@ from ..options import PanelOptions
 from ..recording import Played, find_panel, play, read_recording
 from ..snapshot import SpanPanelSnapshot
 from ..span import HomieSchema
+from .access import clients, fqdn, passphrase
+from .asking import DeclinedError
 from .connection import Panel, Positive, panel_options, run
-from .control import DeclinedError, OfflineError, charge_limit, islanding, priority, relay
+from .control import OfflineError, charge_limit, islanding, priority, relay
 from .demo import demo, simulate
+from .discover import discover
+from .identity import ChangedCaError, ca, status
 from .live import show
 from .offers import controls
+from .onboarding import forget, panels, register
+from .panels import UnclearNameError
 from .record import record_session
 from .targets import UnclearTargetError
 from .text import one_line, printable
@@ -56,12 +64,15 @@ _EXIT_CODES: Final[tuple[tuple[type[SpanPanelError], int], ...]] = (
     (SpanPanelUnknownTargetError, 20),
     (SpanPanelCommandValueError, 22),  # which is one of the next two as well
     (SpanPanelCommandError, 21),
+    (ChangedCaError, 5),
+    (DeclinedError, 23),
+    (SpanPanelOutcomeUnknownError, 12),
+    (UnclearNameError, 20),
     (SpanPanelValidationError, 2),
     (SpanPanelConnectionError, 3),
     (SpanPanelTimeoutError, 3),
     (OfflineError, 3),
     (SpanPanelAuthError, 4),
-    (DeclinedError, 23),
 )
 _out = Console(highlight=False, markup=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -113,7 +124,7 @@ def snapshot(panel: Panel, as_json: bool) -> None:
 
 
 async def _snapshot(panel: Panel, as_json: bool) -> None:
-    taken = await fetch_snapshot(panel.host, credentials=panel.credentials, options=panel.options)
+    taken = await fetch_snapshot(panel.host, **panel.how)
     _print_snapshot(taken, dt.datetime.now().astimezone(), as_json=as_json)
 
 
@@ -129,7 +140,7 @@ def watch(panel: Panel, interval: float, count: int | None, as_json: bool) -> No
 
 
 async def _watch(panel: Panel, count: int | None, as_json: bool) -> None:
-    async with open_span_panel(panel.host, credentials=panel.credentials, options=panel.options) as opened:
+    async with open_span_panel(panel.host, **panel.how) as opened:
         await show(opened, _out, count=count, as_json=as_json)
 
 
@@ -204,5 +215,10 @@ def _print_snapshot(taken: SpanPanelSnapshot, when: dt.datetime | str, *, as_jso
         _out.print(one_line(taken, when))
 
 
-for _command in (controls, relay, priority, charge_limit, islanding, demo, simulate):
+_COMMANDS: Final = (
+    (discover, register, panels, forget, status, ca, clients, fqdn, passphrase),
+    (controls, relay, priority, charge_limit, islanding),
+    (demo, simulate),
+)
+for _command in (each for some in _COMMANDS for each in some):
     cli.add_command(_command)

@@ -14,8 +14,8 @@ import click
 import trio
 
 from ..credentials import SpanCredentials
-from ..errors import SpanPanelValidationError
 from ..options import PanelOptions
+from .panels import find_stored, read_text
 
 __all__ = ["Panel", "Positive", "panel_options", "run"]
 
@@ -26,11 +26,26 @@ PASSWORD_VARIABLE = "SPAN_TRIO_PASSWORD"  # noqa: S105 - the name of one, not on
 
 @attrs.frozen
 class Panel:
-    """Where a panel is and how to open it."""
+    """Where a panel is and how to open it.
+
+    Attributes:
+        host: the panel's, or the broker's.
+        credentials: of now.
+        options: everything else.
+        store: the file that they are stored in, and will be when they have changed; ``None``: they were given.
+    """
 
     host: str
     credentials: SpanCredentials
     options: PanelOptions
+    store: Path | None = None
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The arguments of `open_span_panel` behind the host."""
+        if self.store is not None:
+            return {"store": self.store, "options": self.options}
+        return {"credentials": self.credentials, "options": self.options}
 
 
 _OPTIONS = (
@@ -39,8 +54,9 @@ _OPTIONS = (
         "--credentials",
         "credentials_file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="JSON file as SpanCredentials.to_json() makes it.",
+        help="JSON file as SpanCredentials.to_json() makes it. [default: those that are stored for HOST]",
     ),
+    click.option("--no-store", is_flag=True, help="Whatever is stored for HOST, do not use it."),
     click.option("--serial", help="The panel's serial number. Without it the broker is asked."),
     click.option("--username", help="For the broker. [default: the serial number]"),
     click.option(
@@ -105,15 +121,6 @@ def run(function: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
     return trio.run(function, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpanPanelValidationError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SpanPanelValidationError(f"cannot read {path}: it is not text") from None
-
-
 def panel_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command all of them; it gets one `Panel` in their place."""
 
@@ -122,6 +129,7 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
         *,
         host: str,
         credentials_file: Path | None,
+        no_store: bool,
         serial: str | None,
         username: str | None,
         password_file: Path | None,
@@ -137,14 +145,18 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
         timeout: float,
         **others: Any,
     ) -> None:
-        stored = SpanCredentials.from_json(_read(credentials_file)) if credentials_file else SpanCredentials()
+        stored, store = SpanCredentials(), None
+        if credentials_file is not None:
+            stored = SpanCredentials.from_json(read_text(credentials_file))
+        elif not no_store and (known := find_stored(host, serial)) is not None:
+            host, stored, store = known.host, known.credentials, known.path
         given = {
             "serial_number": serial,
             "broker_username": username,
-            "broker_password": _read(password_file).strip()
+            "broker_password": read_text(password_file).strip()
             if password_file
             else os.environ.get(PASSWORD_VARIABLE) or None,
-            "ca_pem": _read(ca) if ca else None,
+            "ca_pem": read_text(ca) if ca else None,
         }
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         credentials = attrs.evolve(stored, **changed)
@@ -160,7 +172,9 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
             ready_timeout=timeout,
             **ports,
         )
-        command(panel=Panel(host, credentials, options), **others)
+        if credentials != stored:  # a file knows nothing of what was said
+            store = None
+        command(panel=Panel(host, credentials, options, store), **others)
 
     for option in reversed(_OPTIONS):
         with_panel = option(with_panel)

@@ -36,12 +36,13 @@ from ..homie import Instant
 from ..opening import open_span_panel
 from ..panel import SpanPanel
 from ..snapshot import SpanPanelSnapshot
+from .asking import DeclinedError, need_terminal
 from .connection import Panel, Positive, panel_options, run
 from .dashboard import power
 from .targets import Target, chargers, choose, circuits
 from .text import printable
 
-__all__ = ["DeclinedError", "OfflineError", "ask", "charge_limit", "islanding", "priority", "relay"]
+__all__ = ["OfflineError", "ask", "charge_limit", "islanding", "priority", "relay"]
 
 _EXIT_CODES: Final[Mapping[CommandResult, int]] = {
     CommandResult.CONFIRMED: 0,
@@ -52,10 +53,6 @@ _EXIT_CODES: Final[Mapping[CommandResult, int]] = {
     CommandResult.FAILED: 13,
 }
 _out = Console(highlight=False, markup=False, soft_wrap=True)
-
-
-class DeclinedError(SpanPanelError):
-    """The person said no."""
 
 
 class OfflineError(SpanPanelError):
@@ -172,8 +169,8 @@ def _carry_out(panel: Panel, wish: _Wish) -> NoReturn:
     """Do it, say how far it got, and leave with its exit code."""
     if wish.within == math.inf:
         raise SpanPanelValidationError("--within must have an end")
-    if wish.question is not None and not _at_terminal():
-        raise SpanPanelValidationError("nobody is there to be asked: with --yes it is done without a question")
+    if wish.question is not None:
+        need_terminal("with --yes it is done without a question")
     records: list[CommandRecord] = []
     try:
         outcome = run(_session, panel, wish, records)
@@ -189,7 +186,7 @@ async def _session(panel: Panel, wish: _Wish, records: list[CommandRecord]) -> C
     async def audit(record: CommandRecord) -> None:  # without a checkpoint: ctrl-C must not keep it from being told
         records.append(record)
 
-    async with open_span_panel(panel.host, credentials=panel.credentials, options=panel.options, audit=audit) as opened:
+    async with open_span_panel(panel.host, **panel.how, audit=audit) as opened:
         snapshot = opened.snapshot
         target = _target(wish, snapshot, opened.serial_number)
         _check(opened, wish.control, target)
@@ -256,11 +253,6 @@ def _question_of_opening(snapshot: SpanPanelSnapshot, target: Target) -> str:
 
 def _question_of_on_grid(_: SpanPanelSnapshot, target: Target) -> str:
     return f"Assert that {target.in_full} is on the grid? Nothing is shed any more then, which may drain the battery."
-
-
-def _at_terminal() -> bool:
-    """Whether somebody can be asked, and sees the question."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 async def ask(question: str, answers: TextIO | None = None) -> bool:

@@ -6,7 +6,7 @@ import datetime as dt
 import importlib
 import json
 import zoneinfo
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -156,10 +156,12 @@ async def _demo(house: House, count: int | None, as_json: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write what opens this panel to a file, for the other commands' --credentials.",
 )
+@click.option("--announce", is_flag=True, help="By multicast DNS, so that it can be discovered.")
 def simulate(
     *,
     host: str,
     file: Path | None,
+    announce: bool,
     **options: Any,
 ) -> None:
     """Run a simulated panel for other programs, until ctrl-C.
@@ -167,14 +169,14 @@ def simulate(
     Prints where it listens and what opens it, as one JSON object.
     """
     ports = {name: options.pop(name) for name in _PORTS}
-    trio.run(_simulate, _house(**options), host, ports, file)
+    trio.run(_simulate, _house(**options), host, {**ports, "announce": announce}, file)
 
 
-async def _simulate(house: House, host: str, ports: dict[str, int], file: Path | None) -> None:
+async def _simulate(house: House, host: str, how: Mapping[str, Any], file: Path | None) -> None:
     listening = _listening()
     async with _open(house) as simulated:
         try:
-            async with listening(simulated, host=host, **ports) as where:
+            async with listening(simulated, host=host, **how) as where:
                 told_ports = {name: getattr(where, name) for name in ("mqtts_port", "ws_port", "wss_port")}
                 credentials = attrs.evolve(simulated.credentials, ca_pem=where.ca_pem, **told_ports)
                 if file is not None:

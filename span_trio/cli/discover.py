@@ -31,7 +31,7 @@ _HEADINGS: Final = ("SERIAL NUMBER", "ADDRESSES", "HOST NAME", "MODEL", "FIRMWAR
     help="Name or address of a network interface to look on; may be repeated. [default: all but the loopback]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything, one JSON object a line.")
-@click.option("--mdns-port", "port", type=click.IntRange(1, 65_535), default=5353, hidden=True)
+@click.option("--mdns-port", "port", type=click.IntRange(1, 65_535), default=5353, help="Another one is for tests.")
 def discover(timeout: float, interfaces: tuple[str, ...], as_json: bool, port: int) -> None:
     """Look for panels on the local network (multicast DNS), and print each once.
 

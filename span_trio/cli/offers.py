@@ -33,7 +33,7 @@ def controls(panel: Panel, as_json: bool) -> None:
 
 
 async def _controls(panel: Panel, as_json: bool) -> None:
-    async with open_span_panel(panel.host, credentials=panel.credentials, options=panel.options) as opened:
+    async with open_span_panel(panel.host, **panel.how) as opened:
         offered, snapshot = opened.controls(), opened.snapshot
     known = {each.id: each for each in (*circuits(snapshot), *chargers(snapshot))}
     rows = [(each, known.get(each.subject, Target(each.subject)), _is(each, snapshot)) for each in offered]

@@ -115,11 +115,15 @@ async def listening(
     https_port: int = 0,
     ws_port: int = 0,
     wss_port: int = 0,
+    announce: bool = False,
 ) -> AsyncGenerator[Listening, None]:
     """Give a simulated panel ports, as long as the block lasts. Port 0 is any that is free.
 
+    With ``announce`` it tells them by mDNS, as `~span_trio.simulator.mdns.announcing` does.
+
     Raises:
         OSError: a port is taken.
+        SpanPanelConnectionError: it is to be announced, and no network interface can be used.
     """
     names = partial(_names, panel, host)
     certificates = _Certificates(*names())
@@ -165,7 +169,12 @@ async def listening(
             await nursery.start(trio.serve_listeners, serve_wss, bound[5:6])
             serve_web = cast("Any", hypercorn.trio).serve
             await nursery.start(partial(serve_web, rest_app(panel, rest), config))
-            yield where
+            async with contextlib.AsyncExitStack() as announced:
+                if announce:
+                    from .mdns import announcing  # noqa: PLC0415 - zeroconf is large, and few want it
+
+                    await announced.enter_async_context(announcing(panel, where))
+                yield where
 
 
 def _names(panel: SimulatedPanel, host: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from span_trio.cli.commands import cli
 from tests.examples.house import House
 
 DOCS = Path(__file__).parents[2] / "docs"
-SIMULATED = [DOCS / "tutorial" / "index.md", DOCS / "how-to" / "simulate.md"]
+SIMULATED = [DOCS / "tutorial" / "index.md", *(DOCS / "how-to" / page for page in ("register.md", "simulate.md"))]
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page not in SIMULATED)
 
 run_python = PythonEvaluator()

@@ -91,7 +91,6 @@ from span_trio import (
     open_span_panel,
     regenerate_passphrase,
     register_fqdn,
-    register_panel,
     register_v2,
     save_credentials,
     schema_changes,

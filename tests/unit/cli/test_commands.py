@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from span_trio import cli, errors
 from span_trio.cli import commands
+from span_trio.credentials import SpanCredentials
 from span_trio.enums import ConnectionReason, RefusalReason
 from span_trio.homie import ConnectionEdge, Instant
 from span_trio.panel import SpanPanelUpdate
@@ -129,6 +130,12 @@ EXIT_CODES = {
     errors.SpanPanelAuthError("x"): 4,
     errors.SpanPanelAPIError("x", endpoint="GET /", status=404): 1,
     errors.SpanPanelServerError("x"): 1,
+    errors.SpanPanelRateLimitError("x"): 1,
+    errors.SpanPanelFaultError("x"): 1,
+    errors.SpanPanelUnsupportedError("x"): 1,
+    errors.SpanPanelOutcomeUnknownError("x"): 12,
+    errors.SpanPanelPrivilegeError("x"): 4,
+    errors.SpanPanelNotStoredError("x", SpanCredentials()): 2,
     errors.SpanPanelStaleDataError(ConnectionReason.LINK_LOST, "x"): 1,
     errors.SpanPanelDataModelError("x", "2.0"): 1,
     errors.SpanPanelCommandError(RefusalReason.NOT_SETTABLE, "x"): 21,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from span_trio.cli import control
+from span_trio.cli import asking, control
 from tests.unit.cli.helpers import ESCAPE
 
 
@@ -74,5 +74,5 @@ def test_a_question_needs_a_person_who_sees_it(terminal: tuple[int, Any], monkey
         for stderr in (a_terminal, io.StringIO()):
             monkeypatch.setattr(sys, "stdin", stdin)
             monkeypatch.setattr(sys, "stderr", stderr)
-            found[stdin is a_terminal, stderr is a_terminal] = control._at_terminal()
+            found[stdin is a_terminal, stderr is a_terminal] = asking.at_terminal()
     assert found == {(True, True): True, (True, False): False, (False, True): False, (False, False): False}
