@@ -58,7 +58,7 @@ CAPABILITY_OF_CONTROL: Final[Mapping[Control, PanelCapability]] = {
 class SpanPanelClientProtocol(Protocol):
     """A panel that can be read.
 
-    Not for `isinstance`: that would ask a panel that is not live for its snapshot (Python 3.11).
+    Not for ``isinstance``: that would ask a panel that is not live for its snapshot (Python 3.11).
     """
 
     @property
