@@ -29,6 +29,7 @@ _MAX_MESSAGE: Final = 4 * 2**20
 _UPGRADE_WITHIN: Final = 10.0  # s
 _HOSTED: Final = ("10.42.0.1", "10.42.1.1")  # the networks of the panel itself, in certificates from r202639 on
 _HOSTED_FROM: Final = 202639
+_EVERYWHERE: Final = {"0.0.0.0", "::"}  # noqa: S104 - what they mean
 
 
 @attrs.define
@@ -178,7 +179,12 @@ async def listening(
 
 
 def _names(panel: SimulatedPanel, host: str) -> tuple[str, ...]:
-    own = (host, f"span-{panel.serial_number}.local")
+    addresses: tuple[str, ...] = (host,)
+    if host in _EVERYWHERE:
+        from ..discovery.links import own_addresses  # noqa: PLC0415 - who listens at one address needs no ifaddr
+
+        addresses = own_addresses() or addresses
+    own = (*addresses, f"span-{panel.serial_number}.local")
     return (*own, *_HOSTED) if panel.publisher.release.build >= _HOSTED_FROM else own
 
 
