@@ -257,11 +257,11 @@ async def test_cancelling_who_waits_loses_nothing() -> None:
 
 @pytest.mark.parametrize("after", [0.0, 0.01, 0.5, 1.02])
 async def test_cancelled_at_any_time_nothing_is_left_running(after: float) -> None:
-    tasks = trio.lowlevel.current_statistics().tasks_living
+    tasks, threads = trio.lowlevel.current_statistics().tasks_living, threading.active_count()
     with trio.move_on_after(after):
         await discover_panels(network=Cable().plug(HERE))
     assert trio.lowlevel.current_statistics().tasks_living == tasks
-    assert threading.active_count() == 1
+    assert threading.active_count() <= threads  # trio keeps idle ones of its own for a while
 
 
 async def test_the_error_of_the_body_comes_out_as_it_is() -> None:
