@@ -160,7 +160,7 @@ async def to_the_end(function: Callable[[], Awaitable[_T]]) -> _T:
 
     interrupted = False
     try:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:  # noqa: ASYNC112 - ctrl-C hits the main task
             nursery.start_soon(task)
     except* KeyboardInterrupt:
         interrupted = True
