@@ -179,7 +179,7 @@ CASES: dict[str, Case] = {
         options=TLS,
         done=True,
         goodbye=False,
-        takes=(80.0, 82.5),
+        takes=(80.0, 84.5),
     ),
 }
 

@@ -1,5 +1,7 @@
 """No command of a test sees what is stored on this machine; and a panel at every address, for those that command."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,11 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Box:
     monkeypatch.setattr(control, "ask", box.ask)
     monkeypatch.setattr(asking, "at_terminal", lambda: box.answer is not None)
     return box
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is heard, though whoever started the tests may have them ignore it, as a shell does in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -301,3 +302,21 @@ def test_two_chargers_are_told_apart_by_the_keys_of_the_snapshot() -> None:
 def test_what_is_no_circuit_has_no_relay(subject: str) -> None:
     expected = RefusalReason.UNMAPPED_POSITION if subject.startswith("unmapped") else RefusalReason.NO_SUCH_CIRCUIT
     assert refusal(full_house(), RELAY, subject, "OPEN") is expected
+
+
+def test_a_flat_circuit_that_declares_no_relay_has_none() -> None:
+    panel = FlatPanel()
+    circuit = {"type": "energy.ebus.device.circuit", "properties": {"name": {"datatype": "string"}}}
+    panel.message("$description", json.dumps({"homie": "5.0", "version": 9, "nodes": {KITCHEN: circuit}}))
+    assert offers(panel) == {}
+    assert refusal(panel, RELAY, KITCHEN, "OPEN") is RefusalReason.NO_SUCH_CONTROL
+
+
+def test_a_child_that_has_not_described_itself_offers_nothing_and_is_in_nobodys_way() -> None:
+    panel = full_house()
+    before = offers(panel).keys()
+    panel.message(f"{KITCHEN}/$description", b"")
+    missing = {key for key in before if KITCHEN in key[1]}
+    assert missing
+    assert offers(panel).keys() == before - missing
+    assert refusal(panel, RELAY, KITCHEN, "OPEN") is RefusalReason.NO_SUCH_CIRCUIT
