@@ -66,6 +66,7 @@ class _Flight:
     wanted: Value
     publication: Publication | None = None
     why_not: Callable[[], str | None] = lambda: None  # why it must not leave, as of now
+    held_back: str | None = None  # why it was not let go when it could be written
     confirmed: bool = False
     targeted: bool = False  # the panel has taken it as its target
     link_lost: bool = False
@@ -293,14 +294,20 @@ class Commands:
                 return f"the panel was not live any more before it was written: {tree.obstacle}"
             if trio.current_time() >= deadline:
                 return "it could not be written in time"
+            try:
+                self._check(command)
+            except SpanPanelError as refusal:  # locked, or gone, while it waited for the writer
+                return str(refusal)
             is_frozen = command.control is Control.RELAY and not self._is_fresh()
             return "the broker's last answer was too old when it could be written" if is_frozen else None
 
+        def may_go() -> bool:
+            flight.held_back = why_not()
+            return flight.held_back is None
+
         place = offered.device_id, offered.node_id, offered.property_id
         qos = 1 if offered.declaration.retained else 0  # nobody shall queue what is an event (Homie, QoS and retain)
-        publishing = link.publishing(
-            set_topic(self._tracker.tree.domain, *place), payload, qos=qos, may_go=lambda: why_not() is None
-        )
+        publishing = link.publishing(set_topic(self._tracker.tree.domain, *place), payload, qos=qos, may_go=may_go)
         flight.why_not = why_not
         self._flights[topic] = flight
         try:
@@ -319,7 +326,8 @@ class Commands:
     def _judge(self, flight: _Flight) -> CommandOutcome:
         command, publication = flight.command, flight.publication
         if publication is None or publication.sent_at is None:
-            return self._outcome(command, flight.offered, CommandResult.FAILED, flight.why_not() or _LOST_BEFORE)
+            why = flight.held_back or flight.why_not() or _LOST_BEFORE
+            return self._outcome(command, flight.offered, CommandResult.FAILED, why)
         if flight.confirmed:
             result, detail = CommandResult.CONFIRMED, ""
         elif flight.link_lost:

@@ -7,7 +7,7 @@ from hypothesis import settings
 # The clock decides nothing: no deadline, and the same examples every time, so that a test that
 # passed here passes there. Only the fuzz profile rolls real dice, and remembers what it found.
 settings.register_profile("quick", deadline=None, derandomize=True, max_examples=30)
-settings.register_profile("ci", settings.get_profile("quick"), max_examples=100, print_blob=True)
+settings.register_profile("ci", settings.get_profile("quick"), max_examples=80, print_blob=True)
 settings.register_profile("fuzz", deadline=None, max_examples=5000, print_blob=True)
 
 settings.load_profile(os.environ.get("SPAN_TRIO_HYPOTHESIS", "quick"))

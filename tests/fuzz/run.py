@@ -1,4 +1,5 @@
 """Long runs of the machine: `python -m tests.fuzz.run --steps 200000`, or `--minutes 5`, or `--mutations`.
+`--commands 20000` plays so many schedules of commands instead; with `--mutations`, it takes their guards away.
 
 Each process runs machine after machine, with real dice, until its share of the steps is done. What was reached is
 printed as a histogram, and is part of the verdict: fuzzing that rarely gets live proves nothing.
@@ -19,7 +20,7 @@ from typing import Final, NamedTuple
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from . import mutations, shell
+from . import commands_mutations, commands_run, mutations, shell
 from .machine import PanelMachine
 
 DEMANDED: Final = {"live": 0.30, "live in a second epoch": 0.10, "dropped a pending snapshot": 0.10}
@@ -115,9 +116,16 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--shell", type=int, default=1000, help="examples of each property of the shell")
     parser.add_argument("--mutations", action="store_true", help="see each check fail when its guard is removed")
+    schedules = int(environ("SPAN_TRIO_FUZZ_SCHEDULES", "20000"))
+    parser.add_argument("--commands", type=int, nargs="?", const=schedules, help="so many schedules of commands")
     options = parser.parse_args()
+    proof = settings(LONG, derandomize=True, max_examples=5000, phases=[Phase.generate])
     if options.mutations:
-        good = mutations.run_all(settings(LONG, derandomize=True, max_examples=5000, phases=[Phase.generate]), say)
+        good = (mutations.run_all if options.commands is None else commands_mutations.prove)(proof, say)
+    elif options.commands is not None:
+        good = commands_run.fuzz(
+            LONG, options.commands, options.minutes, options.processes, say=say, histogram=histogram
+        )
     else:
         good = fuzz(options.steps, options.minutes, options.processes, options.shell)
     sys.exit(not good)

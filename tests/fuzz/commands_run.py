@@ -1,0 +1,74 @@
+"""Long runs of the commands under fire, for `tests.fuzz.run`: schedule after schedule, in several processes."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from hypothesis import settings
+
+from .commands_machine import DEMANDED, REACHED, run_all
+
+__all__ = ["fuzz"]
+
+PIECE: Final = 1000
+"""So many schedules at a time: hypothesis keeps much of what it has seen."""
+
+
+class Share(NamedTuple):
+    """What a process did."""
+
+    reached: Counter[str]
+    error: str
+
+
+def work(profile: settings, schedules: int, until: float, _piece: int) -> Share:
+    """Play so many schedules, unless it is too late."""
+    REACHED.clear()
+    error = ""
+    try:
+        if time.time() < until:
+            run_all(settings(profile, max_examples=schedules))
+    except BaseException:  # noqa: BLE001 - a process hands back what it found
+        error = traceback.format_exc()
+    return Share(REACHED.copy(), error)
+
+
+def fuzz(
+    profile: settings,
+    schedules: int,
+    minutes: float,
+    processes: int,
+    *,
+    say: Callable[[str], None],
+    histogram: Callable[[Counter[str], int], None],
+) -> bool:
+    """Whether all went well."""
+    began = time.time()
+    pieces = max(processes, schedules // PIECE)
+    play = functools.partial(work, profile, schedules // pieces, began + minutes * 60)
+    shares: list[Share] = []
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=4) as pool:
+        for share in pool.imap_unordered(play, range(pieces)):
+            shares.append(share)
+            if share.error:
+                break
+    took = time.time() - began
+    reached = sum((share.reached for share in shares), Counter[str]())
+    runs, calls = reached.pop("runs", 0), reached.pop("calls", 0)
+    say(f"{runs:,} schedules of {calls:,} commands; {runs / took:,.0f} schedules/s. Of them, so many came to:")
+    histogram(reached, runs)
+    good = runs > 0
+    for what, demanded in DEMANDED.items():
+        if reached[what] < demanded * runs:
+            good = False
+            say(f"too few runs ({reached[what] / max(runs, 1):.1%}, not {demanded:.0%}): {what}")
+    errors = [share.error for share in shares if share.error]
+    for error in errors:
+        say(error)
+    return good and not errors

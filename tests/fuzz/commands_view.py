@@ -1,0 +1,152 @@
+"""What a client has been told over one link, and so what it can know: read off the log, in plain words.
+
+A client takes a while to take in what it has read, though no time passes: whatever is asked here is asked of an
+*instant*, and is certain only if it was so before it, and all through it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from .commands_broker import Delivery
+from .commands_house import DESCRIPTIONS, Description, topic
+
+__all__ = ["NEVER", "Told", "View"]
+
+NEVER: Final = float("inf")
+_SETTLE: Final = 2.0  # s: so long the values of before a panel's restart count as of before, unless they come again
+_BY_PAYLOAD: Final = {each.payload: each for each in DESCRIPTIONS.values()}
+_STATE: Final = topic("$state")
+
+
+class Told(NamedTuple):
+    """A message that the client has read; ``seq`` is its place in the log."""
+
+    seq: int
+    at: float
+    payload: bytes
+    retained: bool
+
+
+class View:
+    """One link, from the client's end.
+
+    Args:
+        number: which.
+        over_seq: the place in the log where it was lost, or closed by the client.
+        over_at: when.
+    """
+
+    def __init__(self, number: int, over_seq: float = NEVER, over_at: float = NEVER) -> None:
+        self.number = number
+        self.up_at = NEVER
+        """When the broker accepted the login."""
+        self.over_seq = over_seq
+        self.over_at = over_at
+        self.pongs = [-NEVER]
+        """When PINGRESPs were read."""
+        self.replayed_at = NEVER
+        """When the last ping since the subscription was answered, and so the whole replay was read."""
+        self.acknowledged: dict[int, float] = {}
+        """Packet id -> when its PUBACK was read."""
+        self.told: dict[str, list[Told]] = {}
+        """By topic."""
+        self._granted = False
+        self._stalled = False
+        self._pings = self._pongs = 0  # since the subscription
+        self._of_before: set[str] = set()  # topics whose value is of before a restart
+        self._phase = "here"  # or away, back
+        self._away_at = self._back_at = -NEVER
+
+    # --- what happens ---
+
+    def note(self, kind: str) -> None:
+        """See `Event`."""
+        match kind:
+            case "asked":
+                self._pings = self._pongs = 0
+            case "pinged":
+                self._pings += 1
+            case "stalled":  # who can tell which pings wait? The replay may be waited for for as long as they do
+                self._stalled = True
+            case _:
+                raise AssertionError(kind)
+
+    def read(self, seq: int, at: float, delivery: Delivery) -> None:
+        match delivery.kind:
+            case "connack":
+                self.up_at = at
+            case "suback":
+                self._granted = True
+            case "puback":
+                self.acknowledged.setdefault(delivery.mid, at)
+            case "pingresp":
+                self.pongs.append(at)
+                self._pongs += self._granted
+                if self._granted and not self._stalled and self._pongs >= self._pings:
+                    self.replayed_at = min(self.replayed_at, at)
+            case _:
+                retained = delivery.kind == "retained"
+                self.told.setdefault(delivery.topic, []).append(Told(seq, at, delivery.payload, retained))
+                self._learn(at, delivery, retained=retained)
+
+    def _learn(self, at: float, delivery: Delivery, *, retained: bool) -> None:
+        if delivery.topic == _STATE:
+            if delivery.payload in {b"lost", b"disconnected"}:
+                if self._phase != "away":
+                    some = {name for name, told in self.told.items() if "$" not in name and told[-1].payload}
+                    self._of_before = {name for name in some if not name.endswith("/set")}
+                    self._away_at = at
+                self._phase = "away"
+            elif delivery.payload == b"ready" and self._phase == "away":
+                self._phase, self._back_at = "back", at
+            elif delivery.payload != b"ready" and self._phase == "back" and at < self._back_at + _SETTLE:
+                self._phase = "away"  # it has to begin anew; what was published again counts all the same
+        elif retained:
+            self._of_before.add(delivery.topic)
+        else:
+            self._of_before.discard(delivery.topic)
+        if self._phase == "back" and not self._awaited(at):
+            self._phase = "here"
+
+    # --- what may be known ---
+
+    def possible(self, name: str, at: float) -> set[bytes]:
+        """What may be taken for the newest payload of a topic in this instant; an empty one: there is none."""
+        found: set[bytes] = set()
+        for told in reversed(self.told.get(name, ())):
+            found.add(told.payload)
+            if told.at < at:
+                return found
+        return found | {b""}
+
+    def descriptions(self, at: float) -> list[Description]:
+        return [_BY_PAYLOAD[each] for each in self.possible(topic("$description"), at) if each]
+
+    def certainly_live(self, at: float, settled_at: float) -> bool:
+        """Whether nobody may say that the panel is not live. ``settled_at``: see `settles_at`."""
+        return (
+            max(self.up_at, self.replayed_at, settled_at) < at < self.over_at
+            and self.possible(_STATE, at) == {b"ready"}
+            and b"" not in self.possible(topic("$description"), at)
+        )
+
+    @property
+    def settles_at(self) -> float:
+        """When the values of before the newest restart count as current, at the latest."""
+        return self._back_at + _SETTLE
+
+    def certainly_not_live(self, at: float) -> str:
+        """Why nobody may say that the panel is live; empty: it may be."""
+        if not self._granted or self.up_at > at:
+            return "before the subscription was granted"
+        if b"ready" not in self.possible(_STATE, at):
+            return f"while $state was {self.possible(_STATE, at)}"
+        if self._phase == "back" and self._away_at < at < self.settles_at:
+            return f"while {len(self._awaited(at))} values were of before"
+        return ""
+
+    def _awaited(self, at: float) -> set[str]:
+        """Which values of before count, by every description that there may be."""
+        lasting = [each.lasting for each in self.descriptions(at)]
+        return {name for name in self._of_before if all(name.removeprefix(topic("")) in each for each in lasting)}
