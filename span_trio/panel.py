@@ -279,8 +279,8 @@ class SpanPanel:
             SpanPanelLockedError: the relay must not be commanded.
             SpanPanelCommandValueError: neither OPEN nor CLOSED.
             SpanPanelNotAuthorisedError: ``authorise`` said no, or nothing in time. What it raises comes out unchanged.
-            SpanPanelStaleDataError: the panel is not live, or the link of the call ended before it was to be sent. (What
-                changes while it waits for the link to have room is an outcome, FAILED, with its reason.)
+            SpanPanelStaleDataError: the panel is not live, or the link of the call ended before it was to be sent. What
+                changes while it waits for the link to have room is an outcome: FAILED, with its reason.
             SpanPanelClosedError: the ``async with`` block has ended.
             SpanPanelValidationError: ``within`` is no time.
 
