@@ -65,7 +65,6 @@ class _Flight:
     offered: OfferedControl
     wanted: Value
     publication: Publication | None = None
-    why_not: Callable[[], str | None] = lambda: None  # why it must not leave, as of now
     held_back: str | None = None  # why it was not let go when it could be written
     confirmed: bool = False
     targeted: bool = False  # the panel has taken it as its target
@@ -223,7 +222,9 @@ class Commands:
     def _known_of(self, command: Command) -> CommandOutcome | None:
         """What is known of a command whose call was cancelled, if it was written."""
         flight = self._landed  # no checkpoint since; it may have been confirmed in the turn of its cancellation
-        return None if flight is None or flight.command is not command or not flight.is_out else self._judge(flight)
+        if flight is None or flight.command is not command or flight.publication is None or not flight.is_out:
+            return None
+        return self._judge(flight, flight.publication)
 
     def _check(self, command: Command) -> tuple[OfferedControl, bytes]:
         """What to publish; or why not, as of now.
@@ -287,16 +288,13 @@ class Commands:
 
         def why_not() -> str | None:
             """Why it must not leave now."""
-            tree = self._tracker.tree
-            if self._closed or link.lost is not None or tree.epoch != command.epoch:  # lost, and not yet told
+            if self._closed or link.lost is not None:  # lost, and perhaps not told yet
                 return _LOST_BEFORE
-            if tree.obstacle is not None:
-                return f"the panel was not live any more before it was written: {tree.obstacle}"
             if trio.current_time() >= deadline:
                 return "it could not be written in time"
             try:
                 self._check(command)
-            except SpanPanelError as refusal:  # locked, or gone, while it waited for the writer
+            except SpanPanelError as refusal:  # not live, locked, or gone, while it waited for the writer
                 return str(refusal)
             is_frozen = command.control is Control.RELAY and not self._is_fresh()
             return "the broker's last answer was too old when it could be written" if is_frozen else None
@@ -308,7 +306,6 @@ class Commands:
         place = offered.device_id, offered.node_id, offered.property_id
         qos = 1 if offered.declaration.retained else 0  # nobody shall queue what is an event (Homie, QoS and retain)
         publishing = link.publishing(set_topic(self._tracker.tree.domain, *place), payload, qos=qos, may_go=may_go)
-        flight.why_not = why_not
         self._flights[topic] = flight
         try:
             with publishing as flight.publication, trio.CancelScope(deadline=deadline):
@@ -321,13 +318,13 @@ class Commands:
             elif flight.is_out:
                 others = (each for each in self._unsettled.get(topic, ()) if not _same(each.wanted, flight.wanted))
                 self._unsettled[topic] = [*others, flight][-_UNSETTLED_HELD:]
-        return self._judge(flight)
+        if not flight.is_out:
+            why = flight.held_back or why_not() or _LOST_BEFORE
+            return self._outcome(command, offered, CommandResult.FAILED, why)
+        return self._judge(flight, flight.publication)
 
-    def _judge(self, flight: _Flight) -> CommandOutcome:
-        command, publication = flight.command, flight.publication
-        if publication is None or publication.sent_at is None:
-            why = flight.held_back or flight.why_not() or _LOST_BEFORE
-            return self._outcome(command, flight.offered, CommandResult.FAILED, why)
+    def _judge(self, flight: _Flight, publication: Publication) -> CommandOutcome:
+        """What became of one that was written."""
         if flight.confirmed:
             result, detail = CommandResult.CONFIRMED, ""
         elif flight.link_lost:
@@ -339,7 +336,7 @@ class Commands:
         else:
             silence = "the broker has not answered" if publication.qos else "nobody answers an event"
             result, detail = CommandResult.UNCONFIRMED, silence
-        return self._outcome(command, flight.offered, result, detail, publication)
+        return self._outcome(flight.command, flight.offered, result, detail, publication)
 
     def _outcome(
         self,

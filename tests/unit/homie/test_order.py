@@ -436,7 +436,12 @@ def test_i8_the_limits_hold_whatever_is_published_and_what_is_cleared_is_gone() 
     runs: Counter[str] = Counter()
 
     @FEWER
-    @given(st.lists(LIVE_MESSAGES, max_size=40), st.integers(1, 5), st.integers(1, 12), st.integers(1, 600))
+    @given(
+        st.lists(LIVE_MESSAGES, max_size=40) | st.lists(LIVE_MESSAGES, min_size=10, max_size=40),
+        st.integers(1, 5),
+        st.integers(1, 12),
+        st.integers(1, 600),
+    )
     def attempt(sequence: list[tuple[str, bytes]], devices: int, topics: int, size: int) -> None:
         forest = Forest("ebus", limits=Limits(devices, topics, size))
         for tail, payload in sequence:
@@ -454,7 +459,7 @@ def test_i8_the_limits_hold_whatever_is_published_and_what_is_cleared_is_gone() 
         runs.update(["all"] + ["overflowed"] * bool(overflowed))
 
     attempt()
-    reached(runs, "overflowed", 0.05)
+    reached(runs, "overflowed", 0.2)
 
 
 LEVELS = st.sampled_from(
