@@ -3,7 +3,8 @@
 `model` (which data model a panel publishes, and what to wait for); `flat` and `fields` (builder and tables for firmware
 to r202627); `tree`, `parts`, `child_fields`, `islanding` and `adopt` (the same for r202633 on); `tables`, `convert` and
 `derive` (what both share); `controls` (what can be commanded); `schema` (what properties are where a description is
-bare), `schema_changes` (between two of them), `panels` (which devices are panels), `phases`.
+bare), `schema_changes` (between two of them), `private` (what no snapshot shows), `panels` (which devices are panels),
+`phases`.
 """
 
 from typing import Final

@@ -11,6 +11,7 @@ from .child_fields import KNOWN
 from .convert import text
 from .fields import circuit_id
 from .parts import Kind, Part
+from .private import is_private
 
 __all__ = ["FoundProperty", "adopted", "extensions", "properties"]
 
@@ -33,6 +34,11 @@ def properties(part: Part) -> Iterator[FoundProperty]:
         declared = bare if described is None else described
         for name, declaration in declared.items():
             yield FoundProperty(capability, node, declaration, part.text_of(capability, name))
+
+
+def _shown(part: Part) -> Iterator[FoundProperty]:
+    of_panel = part.kind is Kind.PANEL
+    return (found for found in properties(part) if not is_private(found.declared.id, of_panel=of_panel))
 
 
 def adopted(part: Part) -> AdoptedDevice:
@@ -64,7 +70,7 @@ def adopted(part: Part) -> AdoptedDevice:
                 if found.declared.settable
                 else None,
             )
-            for found in properties(part)
+            for found in _shown(part)
         ),
     )
 
@@ -87,7 +93,7 @@ def extensions(part: Part) -> tuple[ExtensionProperty, ...]:
             settable=found.declared.settable,
             value=found.value,
         )
-        for found in properties(part)
+        for found in _shown(part)
         if f"{found.capability}/{found.declared.id}" not in KNOWN[part.kind]
         and (found.value is not None or found.declared.settable)
     )

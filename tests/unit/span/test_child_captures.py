@@ -248,7 +248,7 @@ def oracle(last: Mapping[str, str]) -> dict[str, Any]:
         "adopted_devices": [],
         "extension_properties": [
             [f"status/{name}", last[f"{ROOT}/status/{name}"]]
-            for name in ("postal-code", "time-zone")
+            for name in ("time-zone",)
             if f"{ROOT}/status/{name}" in last
         ],
     }

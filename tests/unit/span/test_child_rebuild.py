@@ -66,7 +66,7 @@ ALL: Final = {*PARTS, KITCHEN, SOLAR, GARAGE}
         (f"{ROOT}/info/firmware-version", "spanos3/r202639/04", set()),
         (f"{ROOT}/power-flows/site", "1", set()),
         (f"{ROOT}/pcs/active", "true", {"pcs"}),
-        (f"{ROOT}/status/postal-code", "1", {"extension_properties"}),
+        (f"{ROOT}/status/time-zone", "1", {"extension_properties"}),
         (f"{UP}/meter/active-power", "1", set()),
         (f"{KITCHEN}/meter/active-power", "1", {"circuits", KITCHEN}),
         (f"{KITCHEN}/info/spaces", "1", {"circuits", KITCHEN}),
@@ -145,7 +145,7 @@ def test_a_circuit_that_is_dirty_makes_one_new_circuit_and_no_other_object(monke
         for cls in classes:
             monkeypatch.setattr(f"span_trio.span.{room}.{cls.__name__}", counted(cls))
     panel = full_house()
-    panel.message(f"{ROOT}/status/postal-code", "1")
+    panel.message(f"{ROOT}/status/time-zone", "1")
     panel.snapshot()
     made.clear()
     panel.publish(GARAGE, {"meter/active-power": "1"})

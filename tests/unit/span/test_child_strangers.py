@@ -202,9 +202,35 @@ def test_what_can_be_set_is_one_though_it_says_nothing() -> None:
 def test_no_property_that_has_a_field_is_an_extension() -> None:
     assert full_house().snapshot().extension_properties == ()
     panel = full_house()
-    for topic in ("postal-code", "time-zone"):
-        panel.message(f"{ROOT}/status/{topic}", "x")
-    assert [each.property_id for each in panel.snapshot().extension_properties] == ["postal-code", "time-zone"]
+    panel.message(f"{ROOT}/status/time-zone", "x")
+    assert [each.property_id for each in panel.snapshot().extension_properties] == ["time-zone"]
+
+
+PRIVATE_PATHS = [
+    *(f"info/{name}" for name in ("name", "address-lines", "locality", "region", "country-code")),
+    *("info/latitude", "info/longitude", "info/utility-meter-serial-number", "status/postal-code", "attic/wifi-ssid"),
+]
+
+
+@pytest.mark.parametrize("settable", [False, True])
+def test_i16_private_properties_of_the_panel_are_no_extensions(settable: bool) -> None:
+    panel = full_house()
+    nodes: dict[str, Any] = {}
+    for node, name in (path.split("/") for path in PRIVATE_PATHS):
+        nodes.setdefault(node, {"properties": {}})["properties"][name] = {"datatype": "string", "settable": settable}
+    panel.redescribe(ROOT, nodes=nodes)
+    snapshot = panel.publish(ROOT, dict.fromkeys(PRIVATE_PATHS, "12 Elm Street"))
+    assert snapshot.extension_properties == ()
+    assert "Elm" not in repr(snapshot.to_dict())
+
+
+def test_i16_private_properties_of_an_adopted_device_are_left_out() -> None:
+    panel = ChildPanel(house(KITCHEN, heat="whatever"))
+    names = ("name", "latitude", "postal-code")
+    nodes = {"place": {"properties": {name: {"datatype": "string"} for name in names}}}
+    described(panel, "heat", "com.acme.heat-pump", nodes, root=ROOT, parent=ROOT)
+    (found,) = panel.publish("heat", {f"place/{name}": "97477" for name in names}).adopted_devices
+    assert [each.property_id for each in found.properties] == ["name"]  # what a device is called, not where it is
 
 
 @pytest.mark.parametrize("device", [PV, DRIVE, BESS, KITCHEN])
