@@ -7,8 +7,7 @@ The rules of this room:
   once more at the very moment at which the writer has room (I10).
 * Commands to one property take turns. What was written and not confirmed is remembered, across links: as long as it
   may still act, "already so" is not believed.
-* The value is watched for in the stream of messages, from the moment at which the command leaves. Only a live message
-  of the same link confirms; what a broker has retained proves nothing.
+* What is reported of a command is `flights`' business.
 * A relay is commanded only over a link whose broker has just answered a ping, so that nothing is written into a frozen
   one, to act minutes later (lesson E, "relay fires minutes after an outage").
 * The auditor hears of every call, refusals included.
@@ -19,9 +18,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeAlias, TypeGuard
+from typing import Final, TypeAlias
 
-import attrs
 import trio
 
 from .auditor import Auditor
@@ -36,7 +34,8 @@ from .errors import (
     SpanPanelStaleDataError,
     SpanPanelValidationError,
 )
-from .homie import Datatype, Instant, InvalidPayload, Message, Value, decode_value, property_topic, set_topic
+from .flights import Flight, Flights, same
+from .homie import Datatype, Instant, Message, Value, decode_value, property_topic, set_topic
 from .link import Link, Publication
 from .span import OfferedControl
 from .tracker import PanelTracker
@@ -52,71 +51,8 @@ RELAY_DEADLINE: Final = 5.0
 """Seconds that a relay command may take; likewise `DEADLINE` for all others (lesson E)."""
 DEADLINE: Final = 2.0
 _FRESH: Final = 1.0  # s: the age of a PINGRESP behind which a relay command may be written
-_UNSETTLED_HELD: Final = 64
 _LOST_BEFORE: Final = "the link was lost before it was written"
 _AGEING: Final = _FRESH / 2  # s: at which we ask for another: it must not grow too old on the last yards
-
-
-@attrs.define(eq=False)
-class _Flight:
-    """A command that is being sent, or has been."""
-
-    command: Command
-    offered: OfferedControl
-    wanted: Value
-    publication: Publication | None = None
-    held_back: str | None = None  # why it was not let go when it could be written
-    confirmed: bool = False
-    targeted: bool = False  # the panel has taken it as its target
-    link_lost: bool = False
-
-    @property
-    def is_out(self) -> bool:
-        return self.publication is not None and self.publication.sent_at is not None
-
-    def take(self, message: Message, *, is_target: bool) -> None:
-        """A live message on the property's topic, or on its ``$target``."""
-        if not self.is_out or not _means(message.payload, self.offered, self.wanted):
-            return
-        if is_target:
-            self.targeted = True
-        else:
-            self.confirmed = True
-            self.end()
-
-    def end(self) -> None:
-        """Nobody has to wait any longer."""
-        if self.publication is not None:
-            self.publication.over.set()
-
-
-def _means(payload: bytes, offered: OfferedControl, wanted: Value) -> bool:
-    try:
-        return bool(payload) and _same(decode_value(payload, Datatype(offered.datatype)), wanted)
-    except InvalidPayload:
-        return False
-
-
-def _same(value: Value | None, wanted: Value) -> bool:
-    """Whether they are equal; within JSON, too, true is not 1 (lesson A). However deep."""
-    pairs: list[tuple[Any, Any]] = [(value, wanted)]
-    while pairs:
-        said, meant = pairs.pop()
-        if _is_object(said) and _is_object(meant) and said.keys() == meant.keys():
-            pairs += [(said[key], meant[key]) for key in meant]
-        elif _is_array(said) and _is_array(meant) and len(said) == len(meant):
-            pairs += zip(said, meant, strict=True)
-        elif isinstance(said, bool) is not isinstance(meant, bool) or said != meant:
-            return False
-    return True
-
-
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_array(value: object) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
 
 
 class Commands:
@@ -142,32 +78,18 @@ class Commands:
         self._authorise = authorise
         self._closed = False
         self._turns: dict[str, trio.Lock] = {}  # by topic
-        self._flights: dict[str, _Flight] = {}  # by topic: one at a time
-        self._unsettled: dict[str, list[_Flight]] = {}  # by topic: written and not confirmed, the newest last
-        self._landed: _Flight | None = None  # the newest that has ended: of a call that is ending
+        self._flights: Final = Flights()
 
     # --- what the accumulator tells ---
 
     def saw(self, messages: Iterable[Message]) -> None:
         """Messages of the link of now, in wire order; after the tree has taken them."""
-        if not self._flights and not self._unsettled:
-            return
-        for message in messages:
-            if message.retain:
-                continue
-            topic = message.topic.removesuffix("/$target")
-            flight = self._flights.get(topic) or next(reversed(self._unsettled.get(topic, [])), None)
-            if flight is not None:
-                flight.take(message, is_target=topic != message.topic)
-                if flight.confirmed:
-                    self._unsettled.pop(topic, None)
+        self._flights.saw(messages)
 
     def link_lost(self) -> None:
         """The session is over: nobody will hear of what is still out."""
         self.link = None
-        for flight in self._flights.values():
-            flight.link_lost = True
-            flight.end()
+        self._flights.link_lost()
 
     def close(self) -> None:
         """The panel is being closed."""
@@ -212,7 +134,7 @@ class Commands:
             if why is not None:
                 return self._outcome(command, offered, CommandResult.FAILED, why)
             offered, payload = self._check(command)  # what was true before may not be any more
-            flight = _Flight(command, offered, decode_value(payload, Datatype(offered.datatype)))
+            flight = Flight(command, offered, decode_value(payload, Datatype(offered.datatype)))
             if self._is_so(topic, flight):
                 return self._outcome(command, offered, CommandResult.NO_OP)
             return await self._fly(topic, payload, flight, deadline)
@@ -221,7 +143,7 @@ class Commands:
 
     def _known_of(self, command: Command) -> CommandOutcome | None:
         """What is known of a command whose call was cancelled, if it was written."""
-        flight = self._landed  # no checkpoint since; it may have been confirmed in the turn of its cancellation
+        flight = self._flights.landed  # no checkpoint since; it may have been confirmed in the turn of its cancellation
         if flight is None or flight.command is not command or flight.publication is None or not flight.is_out:
             return None
         return self._judge(flight, flight.publication)
@@ -269,18 +191,18 @@ class Commands:
         """Whether the broker has answered a ping within so many seconds."""
         return self.link is not None and trio.current_time() < self.link.answered_at + age
 
-    def _is_so(self, topic: str, flight: _Flight) -> bool:
+    def _is_so(self, topic: str, flight: Flight) -> bool:
         """Whether there is nothing to do: it is so, nothing else is meant, and nothing is on its way."""
         forest, offered = self._tracker.tree.forest, flight.offered
         place = offered.device_id, offered.node_id, offered.property_id
         target = forest.target(*place)
         return (
-            all(_same(each.wanted, flight.wanted) for each in self._unsettled.get(topic, ()))
-            and _same(forest.value(*place), flight.wanted)
-            and (target is None or _same(target, flight.wanted))
+            not self._flights.may_undo(topic, flight.wanted)
+            and same(forest.value(*place), flight.wanted)
+            and (target is None or same(target, flight.wanted))
         )
 
-    async def _fly(self, topic: str, payload: bytes, flight: _Flight, deadline: float) -> CommandOutcome:
+    async def _fly(self, topic: str, payload: bytes, flight: Flight, deadline: float) -> CommandOutcome:
         """Publish it, and watch the property until it is so, or the deadline."""
         command, offered, link = flight.command, flight.offered, self.link
         if link is None:
@@ -306,24 +228,18 @@ class Commands:
         place = offered.device_id, offered.node_id, offered.property_id
         qos = 1 if offered.declaration.retained else 0  # nobody shall queue what is an event (Homie, QoS and retain)
         publishing = link.publishing(set_topic(self._tracker.tree.domain, *place), payload, qos=qos, may_go=may_go)
-        self._flights[topic] = flight
-        try:
-            with publishing as flight.publication, trio.CancelScope(deadline=deadline):
-                await flight.publication.over.wait()
-        finally:
-            del self._flights[topic]
-            self._landed = flight
-            if flight.confirmed:
-                self._unsettled.pop(topic, None)
-            elif flight.is_out:
-                others = (each for each in self._unsettled.get(topic, ()) if not _same(each.wanted, flight.wanted))
-                self._unsettled[topic] = [*others, flight][-_UNSETTLED_HELD:]
+        with (
+            self._flights.flying(topic, flight),
+            publishing as flight.publication,
+            trio.CancelScope(deadline=deadline),
+        ):
+            await flight.publication.over.wait()
         if not flight.is_out:
             why = flight.held_back or why_not() or _LOST_BEFORE
             return self._outcome(command, offered, CommandResult.FAILED, why)
         return self._judge(flight, flight.publication)
 
-    def _judge(self, flight: _Flight, publication: Publication) -> CommandOutcome:
+    def _judge(self, flight: Flight, publication: Publication) -> CommandOutcome:
         """What became of one that was written."""
         if flight.confirmed:
             result, detail = CommandResult.CONFIRMED, ""

@@ -19,10 +19,11 @@ import attrs
 import trio
 from hypothesis import settings
 
-from span_trio import Command, CommandResult, SpanPanelStaleDataError, auditor, commands
+from span_trio import Command, CommandResult, SpanPanelStaleDataError, auditor, commands, flights
 from span_trio.auditor import Auditor
 from span_trio.commands import Commands
 from span_trio.enums import ConnectionReason
+from span_trio.flights import Flight
 from span_trio.homie import Accumulator, Forest, Message
 from span_trio.link import Link, Publication
 from span_trio.link.publication import Publications
@@ -35,7 +36,6 @@ __all__ = ["MUTATIONS", "attempt", "prove"]
 
 MUTATIONS: Final[list[Mutation]] = []
 _controls: Final = importlib.import_module("span_trio.span.controls")  # a function has its name
-_Flight: Final = commands._Flight
 
 
 def instead(check: str, owner: Any, attribute: str) -> Callable[[Any], Any]:
@@ -225,7 +225,7 @@ def a_closed_panel_is_merely_not_live(self: Commands) -> None:
 
 @instead("no-op", Commands, "_is_so")
 def what_is_on_its_way_is_not_asked_for(self: Commands, topic: str, flight: Any) -> bool:
-    with patch.object(self, "_unsettled", {}):
+    with patch.object(self._flights, "_unsettled", {}):
         return _is_so(self, topic, flight)
 
 
@@ -242,7 +242,7 @@ def what_is_so_is_commanded_all_the_same(_self: Commands, _topic: str, _flight: 
 
 @instead("no-op", Commands, "link_lost")
 def what_was_written_is_forgotten_with_its_link(self: Commands) -> None:
-    self._unsettled.clear()
+    self._flights._unsettled.clear()
     _link_lost(self)
 
 
@@ -252,7 +252,7 @@ _link_lost: Final = Commands.link_lost
 # --- what came of it ---
 
 _saw: Final = Commands.saw
-_take_message: Final = _Flight.take
+_take_message: Final = Flight.take
 
 
 @instead("confirmed", Commands, "saw")
@@ -270,18 +270,18 @@ def a_target_confirms(self: Commands, messages: Iterable[Message]) -> None:
     _saw(self, [message._replace(topic=message.topic.removesuffix("/$target")) for message in messages])
 
 
-@instead("confirmed", commands, "_means")
+@instead("confirmed", flights, "_means")
 def any_value_confirms(*_: object) -> bool:
     return True
 
 
-@instead("confirmed", _Flight, "take")
+@instead("confirmed", Flight, "take")
 def it_is_watched_for_only_when_the_broker_has_it(self: Any, message: Message, *, is_target: bool) -> None:
     if self.publication.acknowledged_at is not None or not self.publication.qos:
         _take_message(self, message, is_target=is_target)
 
 
-@instead("accepted", _Flight, "take")
+@instead("accepted", Flight, "take")
 def the_target_is_not_watched_for(self: Any, message: Message, *, is_target: bool) -> None:
     if not is_target:
         _take_message(self, message, is_target=False)
