@@ -236,6 +236,14 @@ async def test_a_changed_interval_takes_effect_at_once(interval: float) -> None:
         assert made.times[-1] == pytest.approx(max(3.0, 1.015 + 0.9 * interval + min(0.2 * interval, 1.0)))
 
 
+async def test_an_interval_and_a_schema_may_be_given_before_it_runs() -> None:
+    made = Bench()
+    made.accumulator.set_interval(5.0)
+    made.accumulator.adopt(HomieSchema())
+    assert made.accumulator.tracker.throttle.interval == 5.0
+    assert not made.accumulator.tracker.wants_schema
+
+
 async def test_a_schema_learnt_late_is_published_at_once() -> None:
     bare = '{"nodes": {"core": {"type": "energy.ebus.device.distribution-enclosure.core"}}}'
     schema = HomieSchema.from_json(

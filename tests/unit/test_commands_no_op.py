@@ -95,6 +95,17 @@ async def test_what_came_to_be_so_behind_the_deadline_is_believed_again() -> Non
     assert desk.payloads == [b"OPEN", b"CLOSED"]
 
 
+async def test_an_echo_behind_the_deadline_settles_the_command_though_nothing_is_in_flight() -> None:
+    desk = Desk(answer=acknowledge)
+    async with desk.opened() as panel:
+        assert (await panel.set_circuit_relay(KITCHEN, "OPEN")).may_still_act
+        desk.broker.publish(RELAY, "OPEN")  # late: now it has acted
+        desk.broker.publish(RELAY, "CLOSED")  # and somebody at the panel has closed it again
+        await panel.ping()
+        assert (await close(panel)).result is NO_OP
+    assert desk.payloads == [b"OPEN"]
+
+
 async def test_another_value_behind_the_deadline_settles_nothing() -> None:
     desk = Desk(answer=acknowledge)
     async with desk.opened() as panel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -94,6 +96,22 @@ async def test_a_size_that_the_panel_tells_later_ends_the_asking(monkeypatch: py
         await trio.sleep(1000)
         assert panel.snapshot.panel_size == 40
     assert len(rest.calls) == 3
+
+
+async def tasks_of(broker: Broker, **options: Any) -> int:
+    """How many tasks a panel has that has been open for a while."""
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with opened(broker, **options):
+        await trio.sleep(1000)
+        return trio.lowlevel.current_statistics().tasks_living - before
+
+
+async def test_no_task_asks_on_once_the_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    resting(monkeypatch, DOWN, schema(40))
+    usual = await tasks_of(Broker(UNSIZED), fetch_schema=False)
+    assert await tasks_of(Broker(house())) == usual
+    assert await tasks_of(Broker(UNSIZED), schema=schema(24)) == usual
+    assert await tasks_of(Broker(UNSIZED)) == usual
 
 
 async def test_a_schema_that_does_not_tell_the_size_ends_the_asking(monkeypatch: pytest.MonkeyPatch) -> None:

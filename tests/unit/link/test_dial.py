@@ -150,12 +150,15 @@ async def test_a_port_that_refuses_is_told(addresses: list[str]) -> None:
     error = await failed("panel", port)
     assert str(error).startswith(f"connecting to panel:{port} failed: ")
     assert "refused" in str(error)
+    assert error.answered
     assert isinstance(error.__cause__, OSError)
 
 
 async def test_an_unknown_name_is_told() -> None:
     trio.socket.set_custom_hostname_resolver(Resolver())
-    assert "Name or service not known" in str(await failed("panel", 1883))
+    error = await failed("panel", 1883)
+    assert "Name or service not known" in str(error)
+    assert not error.answered
 
 
 @pytest.mark.parametrize("host", ["..", ".panel", "a" * 64 + ".test", "\ud800"])
@@ -167,7 +170,9 @@ async def test_what_cannot_be_a_name_is_told(host: str) -> None:
 async def test_a_name_service_that_does_not_answer_costs_a_step_timeout() -> None:
     trio.socket.set_custom_hostname_resolver(Resolver())
     assert str(await failed("slow", 1883)) == "no answer from slow:1883 within 3 s"
-    assert str(await failed("slow", 1883, step_timeout=0.5)) == "no answer from slow:1883 within 0.5 s"
+    error = await failed("slow", 1883, step_timeout=0.5)
+    assert str(error) == "no answer from slow:1883 within 0.5 s"
+    assert not error.answered
     assert trio.current_time() == 3.5
 
 
@@ -211,7 +216,9 @@ async def test_a_peer_that_hangs_up_in_the_handshake_is_told() -> None:
         stream.socket.shutdown(socket.SHUT_WR)
 
     async with serving(hang_up) as server:
-        assert "TLS with" in str(await failed("127.0.0.1", server.port, certificates().client))
+        error = await failed("127.0.0.1", server.port, certificates().client)
+        assert "TLS with" in str(error)
+        assert error.answered
 
 
 async def test_a_handshake_that_is_not_answered_costs_a_step_timeout(autojump_clock: MockClock) -> None:
@@ -234,6 +241,7 @@ async def test_a_handshake_that_is_not_answered_costs_a_step_timeout(autojump_cl
             nursery.start_soon(jump)
             error = await failed("127.0.0.1", server.port, certificates().client)
         assert str(error) == f"no TLS handshake with 127.0.0.1:{server.port} within 3 s"
+        assert not error.answered
         autojump_clock.autojump_threshold = float("inf")
         done.set()
 

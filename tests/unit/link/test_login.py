@@ -61,6 +61,7 @@ async def test_a_login_without_an_answer_ends_after_a_step_timeout() -> None:
     error = await login(Broker(instead={Kind.CONNECT: nothing}))
     assert isinstance(error, SpanPanelConnectionError)
     assert "did not answer the login within 3 s" in str(error)
+    assert not error.answered
     assert trio.current_time() == 3.0
 
 
@@ -101,6 +102,7 @@ async def test_a_peer_that_hangs_up_during_the_login_is_told(said: int) -> None:
     error = await login(Broker(ends_at=said))
     assert isinstance(error, SpanPanelConnectionError)
     assert "hung up during the login" in str(error)
+    assert error.answered
 
 
 async def test_a_peer_that_has_hung_up_before_the_login_is_told() -> None:

@@ -78,6 +78,14 @@ async def test_patience_ends_at_once_where_waiting_would_not_do(seconds: str) ->
     assert error.retry_after == float(seconds)
 
 
+@pytest.mark.parametrize("pauses", [["60"], ["0", "59", "1"]])
+async def test_patience_lasts_to_its_last_second_and_no_longer(pauses: list[str]) -> None:
+    said = [too_often(f"Retry-After: {pause}") for pause in pauses]
+    with Panel(saying(*said, too_often("Retry-After: 1"))).there() as panel:
+        assert isinstance(await ask(CALLS[CA], patience=60), SpanPanelRateLimitError)
+    assert (trio.current_time(), len(panel.dialled)) == (pytest.approx(60), len(pauses) + 1)
+
+
 async def test_patience_is_for_a_call_as_a_whole() -> None:
     with Panel(saying(too_often("Retry-After: 25"))).there() as panel:
         assert isinstance(await ask(CALLS[CA], patience=60), SpanPanelRateLimitError)

@@ -98,6 +98,33 @@ async def test_a_status(name: str, column: str, cell: str) -> None:
             assert (result.endpoint, result.status) == (CALL_OF[name], status)
 
 
+TOKEN_CALLS = [name for name, call in CALL_OF.items() if any(word in call for word in ("clients", "pass", "fqdn"))]
+SAID: list[tuple[list[str], list[int], str]] = [
+    (TOKEN_CALLS, [401], "the access token is not good (any more): register again"),
+    ([name for name in TOKEN_CALLS if name != "register_fqdn"], [403], "reduced privileges: register again, with the"),
+    (["get_client", "delete_client"], [404, 422], "it knows no client of that name"),
+    (["download_ca_cert"], [403, 404, 413], "the panel cannot hand out its CA"),
+    (["register"], [401, 403, 422], "it does not accept the passphrase, the name, or that the door was pressed"),
+    (["regenerate_passphrase"], [412], "it saw no access token"),
+    (["regenerate_passphrase"], [500, 502, 599], "it may have changed its passphrase or not"),
+    (["register_fqdn"], [403], "firmware before r202615 does so to everybody"),
+    (["register_fqdn"], [422], "it does not accept that name"),
+    (["get_status", "get_schema", "register", "list_clients"], [404, 405], "the firmware does not offer it"),
+    (list(CALL_OF), [429], "it was asked too often"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [(name, status, said) for names, codes, said in SAID for name in names for status in codes],
+)
+async def test_a_refusal_says_what_it_means(name: str, status: int, said: str) -> None:
+    with Panel(saying(answer(b"", f"{status} x"))).there():
+        result = await ask(CALLS[CALL_OF[name]])
+    assert str(result).startswith(f"{CALL_OF[name]} answered {status}: ")
+    assert said in str(result)
+
+
 @pytest.mark.parametrize(("name", "column", "cell"), OTHERS)
 async def test_a_trouble(name: str, column: str, cell: str) -> None:
     panel, how = TROUBLES[column]

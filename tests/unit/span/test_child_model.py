@@ -100,6 +100,28 @@ def test_a_version_that_is_declared_and_not_published_is_awaited() -> None:
     assert data_model(forest_of({f"{ROOT}/$description": json.dumps(describe(PANEL))}), ROOT).model is DataModel.AWAITED
 
 
+INFO = "energy.ebus.device.distribution-enclosure.info"
+
+
+@pytest.mark.parametrize(
+    ("node", "model"),
+    [
+        ({"type": "energy.ebus.capability.info"}, DataModel.AWAITED),
+        ({"type": INFO}, DataModel.FLAT),
+        ({}, DataModel.FLAT),
+        ({"type": "energy.ebus.capability.info", "properties": {}}, DataModel.FLAT),
+        ({"type": "energy.ebus.capability.info", "properties": {"model": {"datatype": "enum"}}}, DataModel.FLAT),
+        ({"type": INFO, "properties": {"data-model-version": {"datatype": "string"}}}, DataModel.AWAITED),
+    ],
+    ids=["bare, of 1.x", "bare, of another type", "bare, of none", "empty", "without a version", "with a version"],
+)
+def test_a_version_without_a_value_is_awaited_only_where_one_is_expected(
+    node: dict[str, Any], model: DataModel
+) -> None:
+    forest = forest_of({f"{ROOT}/$description": json.dumps({"nodes": {"info": node}})})
+    assert data_model(forest, ROOT) == (model, None, False)
+
+
 @pytest.mark.parametrize("bare", [False, True], ids=["described in full", "bare"])
 def test_a_panel_without_an_info_node_is_flat(bare: bool) -> None:
     forest = forest_of({f"{ROOT}/$description": json.dumps(flat.describe(flat.HOUSE, bare=bare))})

@@ -82,6 +82,18 @@ def test_a_flat_lock_is_its_own_flag_and_no_flag_is_permission(
         assert refusal(panel, control, KITCHEN, wanted) is reason
 
 
+@pytest.mark.parametrize("target", ["false", "true", "maybe", ""])
+@pytest.mark.parametrize("of", FLAGS, ids=["always-on", "never-backup"])
+def test_a_target_never_makes_an_unreadable_lock_readable(of: Flag, target: str) -> None:
+    flag, control, _, reason = of
+    panel = FlatPanel()
+    panel.message(f"{KITCHEN}/{flag}", "maybe")
+    panel.message(f"{KITCHEN}/{flag}/$target", target)
+    assert find(panel, control, KITCHEN).refusal is reason
+    panel.message(f"{KITCHEN}/{flag}", "false")
+    assert find(panel, control, KITCHEN).refusal is None
+
+
 @pytest.mark.parametrize("of", FLAGS, ids=["always-on", "never-backup"])
 @pytest.mark.parametrize(
     ("datatype", "payload", "locked"),
