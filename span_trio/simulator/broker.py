@@ -214,6 +214,22 @@ class Broker:
         """
         return self._end(client_id, reset=True)
 
+    def restart(self, retained: Mapping[str, bytes] | None = None) -> None:
+        """Reset every connection, as `reset` does, and come back with what was on the disk.
+
+        Nobody publishes anything by that: what was retained says what was, and not that anybody is there. (For the time
+        in which a broker is not there, set `BrokerFaults.hang_up`.)
+
+        Args:
+            retained: topic to payload, as ``dict(broker.retained)`` was when the broker last wrote it down; ``None``:
+                what is retained now; ``{}``: the disk is empty.
+        """
+        self.reset()
+        if retained is not None:
+            self._hub.store.clear("")
+            for topic, payload in retained.items():
+                self.publish(topic, payload, retain=True)
+
     def _end(self, client_id: str | None, *, reset: bool) -> int:
         session = None if client_id is None else self._hub.sessions.get(client_id)
         ended = 0

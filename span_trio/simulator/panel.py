@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import math
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from types import EllipsisType
 from typing import Any, Final
 
@@ -222,8 +222,9 @@ class SimulatedPanel:
 
         Args:
             goodbye: its last ``$state``; ``...``: what its firmware says when it is shut down (flat: ``lost``; from
-                r202633 on: ``disconnected``); ``lost``, too, is what its will says when it dies; ``None``: none. Its
-                children stay as they were.
+                r202633 on: ``disconnected``); ``lost``, too, is what its will says when it dies; ``None``: none, as
+                when it is killed and left no will: values stop, and everything retained stays as it was. Its children
+                stay as they were in any case.
         """
         self._desk.close()
         if goodbye is not None:
@@ -275,21 +276,38 @@ class SimulatedPanel:
         self._check(build)
         self._desk.close()
         self.http_up = False
-        before = self.broker.faults
-        self.broker.faults = attrs.evolve(before, hang_up=True)
-        self.broker.reset()
-        await trio.sleep(away)
-        if forget:
-            self.broker.clear_retained()
-        elif not self.publisher.release.keeps_retained:
+        await self._restart_broker(away, {} if forget else None)
+        if not self.publisher.release.keeps_retained:
             self.clear_values()
         self._update(build)
-        self.broker.faults = before
         self.start()
         if http_late and self._nursery is not None:
             self._nursery.start_soon(self._serve_http, http_late)
         else:
             self.http_up = True
+
+    async def restart_broker(self, *, away: float = 3.0, retained: Mapping[str, bytes] | None = None) -> None:
+        """The broker goes down and comes back with what it has on its disk; returns when it is back.
+
+        The panel's service goes on, and announces everything anew when the broker is back. To have a broker with
+        nothing behind it, end the service before (``stop(None)``): then nobody speaks until `start`.
+
+        Args:
+            away: s, during which connections are refused.
+            retained: what the disk holds, as ``dict(broker.retained)`` was at some time; ``None``: everything.
+        """
+        alive = self._desk.open
+        self._desk.close()
+        await self._restart_broker(away, retained)
+        if alive:
+            self.start()
+
+    async def _restart_broker(self, away: float, retained: Mapping[str, bytes] | None) -> None:
+        before = self.broker.faults
+        self.broker.faults = attrs.evolve(before, hang_up=True)
+        self.broker.restart(retained)
+        await trio.sleep(away)
+        self.broker.faults = before
 
     async def _serve_http(self, after: float) -> None:
         await trio.sleep(after)

@@ -245,6 +245,60 @@ def test_a_panel_that_boots_hangs_up_and_one_that_refuses_says_so() -> None:
     virtual(main)
 
 
+def test_killed_service_leaves_what_is_retained_and_says_nothing() -> None:
+    async def main() -> None:
+        async with open_simulated_panel("8") as simulated, opened(simulated) as panel:
+            simulated.stop(None)
+            before, (session,) = dict(simulated.broker.retained), simulated.broker.sessions.values()
+            said = session.packets_sent
+            await trio.sleep(5)
+            (session,) = simulated.broker.sessions.values()
+            assert simulated.broker.retained == before
+            assert before[f"ebus/5/{simulated.serial_number}/$state"] == b"ready"
+            assert session.packets_sent - said < 3  # nothing but the answers to pings
+            simulated.start()
+            await trio.sleep(2)
+            assert panel.live
+
+    virtual(main)
+
+
+def test_broker_restarts_from_its_disk_with_nobody_behind_it() -> None:
+    async def main() -> None:
+        async with open_simulated_panel("8") as simulated, opened(simulated) as panel:
+            on_disk = dict(simulated.broker.retained)
+            await trio.sleep(60)
+            simulated.stop(None)
+            assert simulated.broker.retained != on_disk
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(lambda: simulated.restart_broker(away=3, retained=on_disk))
+                await trio.sleep(1)
+                assert not simulated.broker.sessions
+                with pytest.raises(SpanPanelConnectionError, match="hung up"):
+                    await read(simulated)
+            await trio.sleep(30)
+            assert simulated.broker.retained == on_disk
+            (session,) = simulated.broker.sessions.values()
+            assert session.packets_sent < len(on_disk) + 12  # the replay, and answers: nobody speaks
+            simulated.start()
+            await until(panel, lambda now: panel.live and now.epoch == 2)
+            assert simulated.broker.retained != on_disk
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("disk", [None, {}, {"ebus/5/another/core/door": b"OPEN"}], ids=["all", "empty", "another"])
+def test_running_service_announces_everything_when_its_broker_is_back(disk: dict[str, bytes] | None) -> None:
+    async def main() -> None:
+        async with open_simulated_panel("8") as simulated, opened(simulated) as panel:
+            topics = set(simulated.broker.retained)
+            await simulated.restart_broker(away=2, retained=disk)
+            assert set(simulated.broker.retained) == topics | set(disk or ())
+            await until(panel, lambda now: panel.live and now.epoch == 2)
+
+    virtual(main)
+
+
 def test_a_closed_panel_cannot_be_dialled() -> None:
     async def main() -> None:
         async with open_simulated_panel("8") as simulated:
