@@ -7,7 +7,6 @@ import datetime as dt
 import functools
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -25,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from span_trio.homie import Message
 from span_trio.recording import Recorded, read_recording
+from tests.ports import held_port
 
 __all__ = ["COLD", "ROOT", "Broker", "Publisher", "replayed", "until"]
 
@@ -54,22 +54,13 @@ def replayed() -> list[Recorded]:
     return [recorded for recorded in _recording() if recorded.message.retain]
 
 
-def _free_port() -> int:
-    """Below those that outgoing connections get: while its broker is away, nobody takes it, nor connects to itself."""
-    while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
-        with socket.socket() as bound, contextlib.suppress(OSError):
-            bound.bind(("127.0.0.1", port))
-            return port
-
-
 class Broker:
     """A mosquitto in a folder of its own.
 
     ``port`` lets everybody in, and so do ``tls_port``, ``ws_port`` and ``wss_port``, those over TLS by a certificate
     for ``host`` that ``ca`` has signed. ``login_port`` asks for user and password (`USERS`), ``login_tls_port``,
-    ``login_ws_port`` and ``login_wss_port`` do too; their ACL lets `BLIND` read nothing. It can be started again after
-    it was killed, on the same ports.
+    ``login_ws_port`` and ``login_wss_port`` do too; their ACL lets `BLIND` read nothing. The ports are its own until
+    `close`, also while it does not run, so that it can be started again on them.
 
     Args:
         folder: its own.
@@ -94,8 +85,11 @@ class Broker:
         websockets: bool = True,
     ) -> None:
         self.host, self.folder = host, folder
-        self.port, self.tls_port, self.ws_port, self.wss_port = (_free_port() for _ in range(4))
-        self.login_port, self.login_tls_port, self.login_ws_port, self.login_wss_port = (_free_port() for _ in range(4))
+        self._held = contextlib.ExitStack()
+        here = "127.0.0.1" if prefix else host  # in another namespace nobody else takes ports: they only must differ
+        ports = [self._held.enter_context(held_port(here)) for _ in range(8)]
+        self.port, self.tls_port, self.ws_port, self.wss_port = ports[:4]
+        self.login_port, self.login_tls_port, self.login_ws_port, self.login_wss_port = ports[4:]
         self.listening_at = 0.0
         """When ``port`` was seen open, after the newest start; by `time.monotonic`."""
         self.ca = trustme.CA()
@@ -182,9 +176,14 @@ class Broker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, and let go of its ports."""
         if self._process is not None:
             self.resume()
             self.kill()
+        self._held.close()
 
     def start(self) -> None:
         """Start it, or start it again, and wait until it listens."""

@@ -12,6 +12,7 @@ import pytest
 from span_trio import SpanCredentials, SpanPanelSnapshot
 from span_trio.recording import read_recording
 from tests.integration.broker import ROOT, Broker, Publisher, replayed
+from tests.ports import held_port
 
 HOST = "127.0.0.1"
 PROGRAM = Path(sys.executable).with_name("span-trio")
@@ -24,8 +25,8 @@ def span_trio(*arguments: object, **environment: str) -> subprocess.CompletedPro
     )
 
 
-def plain(broker: Broker) -> list[object]:
-    return [HOST, "--transport", "mqtt", "--port", broker.port]
+def plain(port: int) -> list[object]:
+    return [HOST, "--transport", "mqtt", "--port", port]
 
 
 def test_snapshot_over_tls_with_stored_credentials(house: Broker, tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_watch(own: Broker, tmp_path: Path) -> None:
 @pytest.mark.parametrize("redact", [False, True])
 def test_record_and_replay(house: Broker, tmp_path: Path, redact: bool) -> None:
     path = tmp_path / "recording.jsonl"
-    done = span_trio("record", *plain(house), path, "--seconds", "0.3", *(["--redact"] if redact else []))
+    done = span_trio("record", *plain(house.port), path, "--seconds", "0.3", *(["--redact"] if redact else []))
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == f"{len(replayed())} messages recorded to {path}\n"
     text = path.read_text(encoding="utf-8")
@@ -80,9 +81,9 @@ def test_a_wrong_password_is_one_sentence(house: Broker) -> None:
     assert span_trio(*arguments, "--json", SPAN_TRIO_PASSWORD=house.PASSWORD).returncode == 0
 
 
-def test_nobody_there_is_one_sentence(tmp_path: Path) -> None:
-    gone = Broker(tmp_path)  # never started
-    done = span_trio("snapshot", *plain(gone))
+def test_nobody_there_is_one_sentence() -> None:
+    with held_port() as port:
+        done = span_trio("snapshot", *plain(port))
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("span-trio: ")
     assert done.stderr.count("\n") == 1

@@ -11,14 +11,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from zeroconf import ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
 from span_trio import SpanPanelConnectionError, SpanPanelValidationError
 from span_trio.discovery import discover_panels, discovering_panels
-from span_trio.simulator import open_simulated_panel
+from span_trio.simulator import find_house, open_simulated_panel
 from span_trio.simulator.mdns import announcing
+from tests.ports import held_port
 from tests.unit.discovery.network import Ports
 
 LOOPBACK = ("127.0.0.1",)
@@ -28,12 +30,10 @@ FDS = Path("/proc/self/fd")
 
 
 @pytest.fixture
-def port() -> int:
-    """One that nobody speaks mDNS on."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+def port() -> Iterator[int]:
+    """One that nobody else speaks mDNS on."""
+    with held_port(kind=socket.SOCK_DGRAM) as number:
+        yield number
 
 
 @contextlib.contextmanager
@@ -105,35 +105,40 @@ async def test_an_interface_that_is_not_there_is_named() -> None:
         await discover_panels(interfaces=("127.0.0.1", "nothing9"))
 
 
-async def test_a_port_that_somebody_keeps_to_himself_is_told(port: int) -> None:
+async def test_a_port_that_somebody_keeps_to_himself_is_told() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as selfish:
-        selfish.bind(("127.0.0.1", port))
+        selfish.bind(("127.0.0.1", 0))
+        port = selfish.getsockname()[1]
         with nothing_left(), pytest.raises(SpanPanelConnectionError, match="no network interface for mDNS"):
             await discover_panels(interfaces=LOOPBACK, port=port)
 
 
 class Listener(ServiceListener):
-    """What python-zeroconf finds."""
+    """What python-zeroconf finds of one panel: other runs of the tests may have theirs on the same port."""
 
-    def __init__(self) -> None:
+    def __init__(self, serial: str) -> None:
+        self.serial = serial
         self.added = threading.Event()
         self.removed = threading.Event()
         self.info: ServiceInfo | None = None
 
     def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        self.info = zc.get_service_info(type_, name)
-        self.added.set()
+        if self.serial in name:
+            self.info = zc.get_service_info(type_, name)
+            self.added.set()
 
     def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
         pass
 
     def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        self.removed.set()
+        if self.serial in name:
+            self.removed.set()
 
 
 async def test_another_mdns_program_finds_a_simulated_panel() -> None:
-    listener = Listener()
-    async with open_simulated_panel("8") as simulated:
+    spec = attrs.evolve(find_house("8"), serial_number=f"nt-{os.getpid()}-x")
+    async with open_simulated_panel(spec) as simulated:
+        listener = Listener(simulated.serial_number)
         other = await trio.to_thread.run_sync(lambda: Zeroconf(interfaces=list(LOOPBACK)))
         try:
             async with announcing(simulated, OURS):

@@ -30,6 +30,7 @@ from span_trio import (
 )
 from span_trio.recording import play
 from tests.integration.broker import ROOT, Broker, refusing_subscriptions, replayed
+from tests.ports import held_port
 
 HOST = "127.0.0.1"
 WHO = SpanCredentials(serial_number=ROOT)
@@ -186,10 +187,9 @@ async def test_tls_where_none_is_expected(house: Broker) -> None:
         await snapshot(WHO, PanelOptions(transport="mqtt", mqtt_port=house.tls_port))
 
 
-async def test_nobody_there(tmp_path: Path) -> None:
-    gone = Broker(tmp_path)  # never started
-    with pytest.raises(SpanPanelConnectionError, match=r"(?i)refused"):
-        await snapshot(WHO, plain(gone))
+async def test_nobody_there() -> None:
+    with held_port() as port, pytest.raises(SpanPanelConnectionError, match=r"(?i)refused"):
+        await snapshot(WHO, PanelOptions(transport="mqtt", mqtt_port=port))
 
 
 # --- a CA that is fetched ---

@@ -14,6 +14,7 @@ import trio
 from span_trio import SpanPanelConnectionError, SpanPanelValidationError
 from span_trio.discovery import links
 from span_trio.discovery.links import Heard, Peer, open_network, own_addresses
+from tests.ports import held_port
 
 
 def adapter(name: str, index: int, *addresses: str) -> Any:
@@ -72,10 +73,7 @@ def test_the_addresses_of_this_machine_are_those_of_all_interfaces() -> None:
 
 
 async def test_what_is_said_to_all_is_heard_by_all_and_what_is_said_to_one_by_one(nursery: trio.Nursery) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("127.0.0.1", 0))
-        port = other.getsockname()[1]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+    with held_port(kind=socket.SOCK_DGRAM) as port, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.bind(("127.0.0.1", 0))
         one.setblocking(False)
         hear, heard = trio.open_memory_channel[Heard](9)
@@ -100,9 +98,12 @@ async def test_who_is_not_on_the_link_is_not_heard(monkeypatch: pytest.MonkeyPat
     alone = adapter("lo", loopback.index, "127.0.0.1")
     alone.ips[0].network_prefix = 32
     monkeypatch.setattr(links.ifaddr, "get_adapters", lambda: [alone])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        stranger.bind(("127.0.0.2", 0))
-        port = stranger.getsockname()[1]
+    with (
+        held_port("", socket.SOCK_DGRAM) as port,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+    ):
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.2", port))
         stranger.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
         hear, heard = trio.open_memory_channel[Heard](9)
         async with open_network(["127.0.0.1"], port=port) as network:

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from span_trio import PanelOptions, SpanPanelConnectionError
 from span_trio.link import dial, find_serial, open_link, tls_context
 from span_trio.link.streams import TcpStream, TlsStream
+from tests.ports import held_port
 from tests.unit.link.broker import Broker
 from tests.unit.link.certificates import NAME, certificates, other_ca
 from tests.unit.link.house import CREDENTIALS, SteppingCancel, house
@@ -113,13 +114,6 @@ async def failed(host: str, port: int, tls: ssl.SSLContext | None = None, **opti
     return caught.value
 
 
-def unused_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 # --- TCP --------------------------------------------------------------------------------------------------------------
 
 
@@ -146,8 +140,8 @@ async def test_a_name_may_have_an_address_that_does_not_answer() -> None:
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
 async def test_a_port_that_refuses_is_told(addresses: list[str]) -> None:
     trio.socket.set_custom_hostname_resolver(Resolver(panel=addresses))
-    port = unused_port()
-    error = await failed("panel", port)
+    with held_port("") as port:
+        error = await failed("panel", port)
     assert str(error).startswith(f"connecting to panel:{port} failed: ")
     assert "refused" in str(error)
     assert error.answered

@@ -21,6 +21,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from span_trio.errors import SpanPanelAPIError, SpanPanelConnectionError, SpanPanelError, SpanPanelServerError
 from span_trio.rest import download_ca_cert, get_homie_schema
 from span_trio.span import HomieSchema
+from tests.ports import held_port
 
 SECRET = "whatever-the-body-said"
 SCHEMA = (Path(__file__).parents[2] / "captures" / "flat32.rest.homie-schema.json").read_bytes()
@@ -293,11 +294,8 @@ async def test_headers_without_end_are_not_collected() -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_connection_refused_is_said_in_words(call: Any) -> None:
-    with trio.socket.socket() as bound:
-        await bound.bind(("127.0.0.1", 0))  # and nobody listens
-        port = bound.getsockname()[1]
-        with pytest.raises(SpanPanelConnectionError) as caught:
-            await call("127.0.0.1", port=port)
+    with held_port() as port, pytest.raises(SpanPanelConnectionError) as caught:
+        await call("127.0.0.1", port=port)
     assert str(caught.value).endswith(f"at 127.0.0.1:{port} failed: Connection refused")
 
 

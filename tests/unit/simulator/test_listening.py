@@ -1,7 +1,6 @@
 """A simulated panel's ports, over real sockets: the same tree through each, over WebSocket too."""
 
 import contextlib
-import socket
 
 import attrs
 import pytest
@@ -12,6 +11,7 @@ from span_trio.link import tls_context
 from span_trio.link.streams import TcpStream, TlsStream
 from span_trio.link.websocket import open_websocket
 from span_trio.simulator import BrokerFaults, Listening, SimulatedPanel, listening, open_simulated_panel
+from tests.ports import held_port
 
 
 async def read(simulated: SimulatedPanel, where: Listening, options: PanelOptions) -> dict[str, object]:
@@ -114,8 +114,7 @@ async def test_another_certificate_is_one_for_websockets_too() -> None:
 
 
 async def test_a_port_can_be_chosen() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    async with open_simulated_panel("8") as simulated, listening(simulated, ws_port=port) as where:
-        assert (where.ws_port, where.rest.ws_port, where.options.ws_port) == (port, port, port)
-        await read(simulated, where, attrs.evolve(where.options, transport="ws"))
+    with held_port() as port:
+        async with open_simulated_panel("8") as simulated, listening(simulated, ws_port=port) as where:
+            assert (where.ws_port, where.rest.ws_port, where.options.ws_port) == (port, port, port)
+            await read(simulated, where, attrs.evolve(where.options, transport="ws"))
