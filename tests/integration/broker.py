@@ -24,13 +24,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from span_trio.homie import Message
 from span_trio.recording import Recorded, read_recording
+from tests.busy import PATIENCE
 from tests.ports import held_port
 
 __all__ = ["COLD", "ROOT", "Broker", "Publisher", "replayed", "until"]
 
 COLD = Path(__file__).parents[1] / "captures" / "flat32-a-cold.jsonl"
 ROOT = "sim-32t-001"
-_START_WITHIN = 10.0
 
 
 @functools.cache
@@ -188,7 +188,7 @@ class Broker:
     def start(self) -> None:
         """Start it, or start it again, and wait until it listens."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
-        deadline = time.monotonic() + _START_WITHIN
+        deadline = time.monotonic() + PATIENCE
         for port in self._ports:
             while not _listens(self.host, port):
                 if self._process.poll() is not None or time.monotonic() > deadline:

@@ -11,6 +11,7 @@ import pytest
 
 from span_trio import SpanCredentials, SpanPanelSnapshot
 from span_trio.recording import read_recording
+from tests.busy import PATIENCE
 from tests.integration.broker import ROOT, Broker, Publisher, replayed
 from tests.ports import held_port
 
@@ -21,7 +22,7 @@ PROGRAM = Path(sys.executable).with_name("span-trio")
 def span_trio(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [str(PROGRAM), *map(str, arguments)]
     return subprocess.run(  # noqa: S603 - our own program
-        command, capture_output=True, text=True, encoding="utf-8", timeout=20, env=environment, check=False
+        command, capture_output=True, text=True, encoding="utf-8", timeout=PATIENCE, env=environment, check=False
     )
 
 
@@ -53,7 +54,7 @@ def test_watch(own: Broker, tmp_path: Path) -> None:
         publisher.publish(f"ebus/5/{ROOT}/upstream-lugs/active-power", "12345")
         assert "  grid 12345 W  " in watching.stdout.readline()
         assert watching.stdout.read() == ""
-        assert watching.wait(10) == 0
+        assert watching.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("redact", [False, True])

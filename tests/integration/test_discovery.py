@@ -20,6 +20,7 @@ from span_trio import SpanPanelConnectionError, SpanPanelValidationError
 from span_trio.discovery import discover_panels, discovering_panels
 from span_trio.simulator import find_house, open_simulated_panel
 from span_trio.simulator.mdns import announcing
+from tests.busy import PATIENCE
 from tests.ports import held_port
 from tests.unit.discovery.network import Ports
 
@@ -96,7 +97,7 @@ async def test_it_works_beside_another_program_on_the_port_and_through_rubbish(p
                 ):
                     other.sendto(rubbish, (GROUP, port))
                     other.sendto(rubbish, ("127.0.0.1", port))
-                with trio.fail_after(10):
+                with trio.fail_after(PATIENCE):
                     assert (await anext(found)).serial_number == simulated.serial_number
 
 
@@ -143,13 +144,13 @@ async def test_another_mdns_program_finds_a_simulated_panel() -> None:
         try:
             async with announcing(simulated, OURS):
                 browser = await trio.to_thread.run_sync(ServiceBrowser, other, "_secure-mqtt._tcp.local.", listener)
-                assert await trio.to_thread.run_sync(listener.added.wait, 10)
+                assert await trio.to_thread.run_sync(listener.added.wait, PATIENCE)
                 info = listener.info
                 assert info is not None
                 assert (info.port, info.parsed_addresses()) == (18883, ["127.0.0.1"])
                 assert info.server == f"span-{simulated.serial_number}.local."
                 assert info.properties[b"versions"] == b"3.1,3.1.1,5.0"
-            assert await trio.to_thread.run_sync(listener.removed.wait, 10)
+            assert await trio.to_thread.run_sync(listener.removed.wait, PATIENCE)
             await trio.to_thread.run_sync(browser.cancel)
         finally:
             await trio.to_thread.run_sync(other.close)
@@ -178,7 +179,7 @@ async def test_the_command_finds_it_too(port: int) -> None:
     program = "from span_trio.cli.discover import discover; discover()"
     options = ["--json", "--timeout=2", "--interface=127.0.0.1", f"--mdns-port={port}"]
     async with open_simulated_panel("8") as simulated, announcing(simulated, OURS, port=port):
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             done = await trio.run_process([sys.executable, "-c", program, *options], capture_stdout=True)
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["serial_number"] == simulated.serial_number

@@ -28,6 +28,7 @@ from span_trio import (
     open_span_panel,
 )
 from span_trio.homie import Obstacle
+from tests.busy import PATIENCE, allowed
 from tests.integration.broker import ROOT, Broker, Publisher, until
 
 HOST = "127.0.0.1"
@@ -41,7 +42,7 @@ def options(broker: Broker, **more: Any) -> PanelOptions:
 
 @asynccontextmanager
 async def panel_at(broker: Broker, **more: Any) -> AsyncGenerator[SpanPanel, None]:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with open_span_panel(HOST, credentials=WHO, options=options(broker, **more)) as panel:
             yield panel
 
@@ -80,7 +81,7 @@ async def test_a_relay_that_changes_is_published_at_once_whatever_the_interval(o
         began = trio.current_time()
         await publish(own, f"{KITCHEN}/relay", after)
         assert (await anext(reader)).circuits[KITCHEN].relay_state == after
-        assert trio.current_time() - began < 1.0
+        assert trio.current_time() - began < allowed(1.0)
 
 
 async def test_the_snapshot_of_now_waits_for_no_interval(own: Broker) -> None:
@@ -123,7 +124,7 @@ async def test_a_broker_that_is_killed_is_one_edge_at_once_and_no_old_value_is_h
         own.kill()
         began = trio.current_time()
         edge = await anext(edges)
-        assert trio.current_time() - began < 0.5
+        assert trio.current_time() - began < allowed(0.5)
         assert (edge.online, edge.reason, edge.epoch) == (False, ConnectionReason.LINK_LOST, 1)
         with trio.move_on_after(0.5) as nothing:
             await anext(snapshots)
@@ -153,7 +154,7 @@ async def test_a_broker_that_comes_back_empty_is_live_when_the_panel_has_publish
         edge = await anext(edges)
         assert (edge.online, edge.reason, edge.epoch) == (True, ConnectionReason.LIVE, panel.statistics().epochs)
         await panel.wait_for(lambda snapshot: snapshot == before)
-        assert 0 < await panel.ping() < 1.0
+        assert 0 < await panel.ping() < allowed(1.0)
 
 
 async def test_a_broker_that_says_nothing_any_more_is_given_up_and_taken_up_again(own: Broker) -> None:
@@ -163,7 +164,7 @@ async def test_a_broker_that_says_nothing_any_more_is_given_up_and_taken_up_agai
         own.suspend()
         began = trio.current_time()
         assert str(await anext(edges)) == "offline, silent peer: no whole packet for 1.5 s"
-        assert 1.0 < trio.current_time() - began < 3.0
+        assert 1.0 < trio.current_time() - began < allowed(3.0)
         await until(lambda: panel.obstacle is not None and panel.obstacle.reason is ConnectionReason.UNREACHABLE)
         own.resume()
         assert (await anext(edges)).online
@@ -180,14 +181,14 @@ async def test_a_broker_that_hangs_while_we_connect(own: Broker) -> None:
     began = trio.current_time()
     with pytest.raises(SpanPanelConnectionError, match=r"did not answer the login within 0\.3 s"):
         await fetch_snapshot(HOST, credentials=WHO, options=options(own, step_timeout=0.3))
-    assert trio.current_time() - began < 1.0
+    assert trio.current_time() - began < allowed(1.0)
 
 
 async def test_a_broker_that_hangs_while_we_leave(own: Broker) -> None:
     async with panel_at(own, close_grace=0.3):
         own.suspend()
         began = trio.current_time()
-    assert trio.current_time() - began < 1.0
+    assert trio.current_time() - began < allowed(1.0)
 
 
 # --- nothing is left behind ---

@@ -17,9 +17,9 @@ import trio
 from span_trio import SpanPanelSnapshot
 from span_trio.background import open_background
 from span_trio.simulator import Listening, listening, open_simulated_panel
+from tests.busy import PATIENCE
 
 PROGRAM = Path(sys.executable).with_name("span-trio")
-LIMIT = 30.0  # s
 
 
 @attrs.define
@@ -67,7 +67,7 @@ async def open_doors(where: Listening) -> AsyncGenerator[Doors, None]:
 
 
 async def span_trio(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(PATIENCE):
         return await trio.run_process(
             [str(PROGRAM), *arguments],
             capture_stdout=True,
@@ -122,7 +122,7 @@ async def test_a_watch_follows_a_passphrase_that_another_program_rotates(tmp_pat
             watching: trio.Process = await nursery.start(start)
             assert watching.stdout is not None
             said = b""
-            with trio.fail_after(LIMIT):
+            with trio.fail_after(PATIENCE):
                 while said.count(b"circuits closed") < 2:
                     said += await watching.stdout.receive_some()
                 rotated = await span_trio("passphrase", "rotate", serial, *ports, "--yes", home=tmp_path)

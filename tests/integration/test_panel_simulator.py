@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from span_trio import ConnectionReason, PanelOptions, SpanCredentials, SpanPanelSnapshot, open_span_panel
+from tests.busy import PATIENCE
 from tests.integration.broker import Broker
 from tests.integration.test_parent_child import ROOT, retained
 from tests.integration.test_transports import Transport
@@ -85,7 +86,7 @@ async def test_it_is_followed_through_a_kill_and_a_restart(tmp_path: Path, peer:
     with Broker(tmp_path) as broker, contextlib.ExitStack() as stack:
         options = PanelOptions(transport=transport, mqtt_port=broker.port, ws_port=broker.ws_port)
         process, powers = await start(peer, broker, 100.0, stack)
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE):
             async with open_span_panel(
                 "127.0.0.1", credentials=SpanCredentials(serial_number=ROOT), options=options
             ) as panel:

@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 import trio
 
 from span_trio.simulator import Listening, listening, open_simulated_panel
+from tests.busy import PATIENCE
 from tests.integration.broker import program
 
 
@@ -45,7 +46,7 @@ def watching(where: Listening, ca: Path, username: str, password: str, *more: st
 
 
 async def runs(command: list[str]) -> int:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     return done.returncode
 
@@ -69,7 +70,7 @@ async def test_on_board_and_through_a_rotation(tmp_path: Path) -> None:
         assert await runs(watching(where, ca, username, old, "-C", "1")) == 0
 
         nursery.start_soon(runs, watching(where, ca, username, old, "-i", "watcher"))
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while "watcher" not in panel.broker.sessions:  # noqa: ASYNC110 - nobody tells
                 await trio.sleep(0.02)
         status, answer = await asking("PUT", "/auth/passphrase", token=token)

@@ -22,6 +22,7 @@ from span_trio import (
     SpanPanelSnapshot,
     open_span_panel,
 )
+from tests.busy import PATIENCE
 from tests.integration.broker import ROOT, Broker, Publisher, until
 
 HOST = "127.0.0.1"
@@ -58,7 +59,7 @@ class Followed:
                 publisher.publish(POWER, str(power), retain=True)
 
         await trio.to_thread.run_sync(publish)
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE):
             await until(lambda: self.newest is not None and self.newest.instant_grid_power_w == power)
 
 
@@ -78,7 +79,7 @@ async def two_houses(folder: Path) -> AsyncGenerator[tuple[Followed, Followed], 
             )
             credentials = SpanCredentials(serial_number=ROOT, broker_password=Broker.PASSWORD)
             nursery.start_soon(followed.follow, options, credentials)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await until(lambda: one.newest is not None and other.newest is not None)
         yield one, other
         nursery.cancel_scope.cancel()
@@ -95,7 +96,7 @@ async def test_two_panels_are_followed_at_once(tmp_path: Path) -> None:
 async def test_the_death_of_one_broker_is_no_edge_of_the_other_panel(tmp_path: Path) -> None:
     async with two_houses(tmp_path) as (one, other):
         one.broker.kill()
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE):
             await until(lambda: len(one.edges) == 2)
         for power in (1.0, 2.0, 3.0):
             await other.moves(power)
@@ -105,7 +106,7 @@ async def test_the_death_of_one_broker_is_no_edge_of_the_other_panel(tmp_path: P
         assert (other.panel.live, other.panel.statistics().epochs) == (True, 1)
         one.broker.start()
         one.broker.feed_house()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await until(lambda: len(one.edges) == 3)
         await one.moves(111.0)
         await other.moves(222.0)
@@ -117,7 +118,7 @@ async def test_what_is_fatal_for_one_panel_ends_its_task_alone(tmp_path: Path) -
         one.broker.set_password(ROOT, "another one")
         one.broker.kill()
         one.broker.start()
-        with trio.fail_after(15):
+        with trio.fail_after(PATIENCE):
             await until(lambda: one.error is not None)
         assert isinstance(one.error, SpanPanelAuthError)
         await other.moves(7.0)

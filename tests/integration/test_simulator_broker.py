@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from span_trio.simulator.broker import Broker, BrokerFaults
+from tests.busy import PATIENCE
 from tests.integration.broker import Broker as Mosquitto
 from tests.integration.broker import program
 from tests.unit.link.certificates import certificates
@@ -33,7 +34,7 @@ async def listen(broker: Broker, nursery: trio.Nursery, tls: ssl.SSLContext | No
 async def run(name: str, port: int, *arguments: str) -> tuple[int, list[str]]:
     """A program of mosquitto's: its exit code, and the lines that it printed."""
     command = [program(name), "-h", "127.0.0.1", "-p", str(port), *arguments]
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     return done.returncode, (done.stdout + done.stderr).decode().splitlines()
 
@@ -247,12 +248,12 @@ async def answers(port: int, *steps: bytes) -> list[bytes]:
 async def test_what_mosquitto_says_we_say(name: str, mosquitto: int, nursery: trio.Nursery) -> None:
     ours = await listen(Broker(), nursery)
     steps = [connect(name), *SCRIPTS[name]]
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         assert await answers(ours, *steps) == await answers(mosquitto, *steps)
 
 
 @pytest.mark.parametrize("name", HELLOS)
 async def test_whom_mosquitto_lets_in_we_let_in(name: str, mosquitto: int, nursery: trio.Nursery) -> None:
     ours = await listen(Broker(), nursery)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         assert await answers(ours, HELLOS[name]) == await answers(mosquitto, HELLOS[name])
