@@ -60,7 +60,7 @@ from .homie import ConnectionEdge, Instant, Obstacle
 from .onboard import register_panel
 from .opening import fetch_snapshot, open_span_panel
 from .options import PanelOptions
-from .panel import PanelStatistics, SpanPanel, SpanPanelUpdate
+from .panel import SpanPanel, SpanPanelUpdate
 from .protocol import (
     CircuitControlProtocol,
     PanelCapability,
@@ -116,6 +116,7 @@ from .span import (
     suggest_balanced_pairing,
     validate_solar_tabs,
 )
+from .statistics import PanelStatistics
 from .store import load_credentials, save_credentials
 
 __all__ = [

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
-from typing import Final
-
 import attrs
 
+from .arguments import shown
 from .enums import CommandResult, Control
 from .homie import Instant
 
-__all__ = ["Command", "CommandOutcome", "CommandRecord", "shown"]
-
-_SHOWN: Final = 60  # characters
-
-
-def shown(wanted: object) -> str:
-    """A value in words: briefly, whatever it is."""
-    text = str(wanted) if isinstance(wanted, str) else reprlib.repr(wanted)
-    return text if len(text) < _SHOWN else f"{text[:_SHOWN]}…"
+__all__ = ["Command", "CommandOutcome", "CommandRecord"]
 
 
 @attrs.frozen

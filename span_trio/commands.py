@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 
 import trio
 
+from .arguments import demand, demand_type, is_time
 from .auditor import Auditor
 from .clock import now
 from .command import Command, CommandOutcome, CommandRecord
@@ -32,10 +33,9 @@ from .errors import (
     SpanPanelError,
     SpanPanelNotAuthorisedError,
     SpanPanelStaleDataError,
-    SpanPanelValidationError,
 )
 from .flights import Flight, Flights, same
-from .homie import Datatype, Instant, Message, Value, decode_value, property_topic, set_topic
+from .homie import Datatype, Instant, Message, Value, decode_value, property_topic, set_topic, state_topic
 from .link import Link, Publication
 from .span import OfferedControl
 from .tracker import PanelTracker
@@ -45,7 +45,7 @@ __all__ = ["Authorise", "Commands"]
 _log = logging.getLogger("span_trio.commands")
 
 Authorise: TypeAlias = Callable[[Command], Awaitable[bool | None]]
-"""Asked before a command is sent; refuses by raising, or by ``False``."""
+"""Asked before a command is sent: ``None`` or ``True`` let it pass; anything else, or an exception, refuses it."""
 
 RELAY_DEADLINE: Final = 5.0
 """Seconds that a relay command may take; likewise `DEADLINE` for all others (lesson E)."""
@@ -100,12 +100,13 @@ class Commands:
 
     async def send(self, control: Control, subject: str, wanted: object, within: float | None = None) -> CommandOutcome:
         """Command something, and wait for what becomes of it. See `SpanPanel.set_circuit_relay`."""
-        within = (RELAY_DEADLINE if control is Control.RELAY else DEADLINE) if within is None else within
+        if within is None:
+            within = RELAY_DEADLINE if control is Control.RELAY else DEADLINE
         command = Command(control, subject, wanted, within, now(), self._tracker.tree.epoch)
         self.auditor.expected += 1
         try:
             await trio.lowlevel.checkpoint()
-            outcome = await self._send(command, trio.current_time() + within)
+            outcome = await self._send(command)
         except BaseException as error:
             self._tell(CommandRecord(command, self._known_of(command), error))
             raise
@@ -115,9 +116,11 @@ class Commands:
         finally:
             self.auditor.expected -= 1
 
-    async def _send(self, command: Command, deadline: float) -> CommandOutcome:
-        if not 0 < command.within < math.inf:
-            raise SpanPanelValidationError("within must be a number of seconds above 0")
+    async def _send(self, command: Command) -> CommandOutcome:
+        demand_type(command.subject, str, f"the id for the {command.control}", "text")
+        within: object = command.within  # of whatever type
+        demand(is_time(within) and 0 < command.within < math.inf, "within", "a number of seconds above 0", within)
+        deadline = command.called_at.monotonic + command.within
         offered, _ = self._check(command)
         if self._authorise is not None:
             await self._ask(self._authorise, command, deadline)
@@ -134,7 +137,8 @@ class Commands:
             if why is not None:
                 return self._outcome(command, offered, CommandResult.FAILED, why)
             offered, payload = self._check(command)  # what was true before may not be any more
-            flight = Flight(command, offered, decode_value(payload, Datatype(offered.datatype)))
+            value = decode_value(payload, Datatype(offered.datatype))
+            flight = Flight(command, offered, value, self._speakers(offered))
             if self._is_so(topic, flight):
                 return self._outcome(command, offered, CommandResult.NO_OP)
             return await self._fly(topic, payload, flight, deadline)
@@ -166,12 +170,14 @@ class Commands:
         return tracker.resolve_command(command.control, command.subject, command.wanted)
 
     async def _ask(self, authorise: Authorise, command: Command, deadline: float) -> None:
-        answer: bool | None = None
+        answer: object = None
         with trio.CancelScope(deadline=deadline) as scope:
-            answer = await authorise(command)
+            asked = authorise(command)
+            demand_type(asked, Awaitable, "what authorise returns", "awaitable")
+            answer = await asked
         if scope.cancelled_caught or trio.current_time() >= deadline:  # a shielded one cannot be cancelled
             raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, f"{command}, for lack of an answer in time")
-        if answer is False:
+        if answer is not None and answer is not True:  # what is no clear yes is no
             raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, str(command))
 
     async def _ping(self, deadline: float) -> str | None:
@@ -190,6 +196,11 @@ class Commands:
     def _is_fresh(self, age: float = _FRESH) -> bool:
         """Whether the broker has answered a ping within so many seconds."""
         return self.link is not None and trio.current_time() < self.link.answered_at + age
+
+    def _speakers(self, offered: OfferedControl) -> frozenset[str]:
+        """The ``$state`` topics of those whose word on a command counts only while they are not gone."""
+        tree = self._tracker.tree
+        return frozenset(state_topic(tree.domain, device) for device in (tree.root, offered.device_id))
 
     def _is_so(self, topic: str, flight: Flight) -> bool:
         """Whether there is nothing to do: it is so, nothing else is meant, and nothing is on its way."""

@@ -1,8 +1,9 @@
 """Commands that were written: whose each is, and what of it the panel has reported.
 
 The value is watched for in the stream of messages, from the moment at which the command leaves. Only a live message of
-the same link confirms; what a broker has retained proves nothing. What was written and not confirmed is remembered,
-across links, for as long as it may still act.
+the same link confirms, and none behind a ``$state`` by which the panel, or the property's own device, is gone; what a
+broker has retained proves nothing. What was written and not confirmed is remembered, across links, for as long as it
+may still act.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any, Final, TypeGuard
 import attrs
 
 from .command import Command
-from .homie import Datatype, InvalidPayload, Message, Value, decode_value
+from .homie import Datatype, Event, InvalidPayload, Message, Value, decode_value, event_of_state
 from .link import Publication
 from .span import OfferedControl
 
 __all__ = ["Flight", "Flights", "same"]
 
 _UNSETTLED_HELD: Final = 64
+_GONE: Final = {Event.LEAVE, Event.DELETE}
 
 
 @attrs.define(eq=False)
@@ -30,6 +32,7 @@ class Flight:
     command: Command
     offered: OfferedControl
     wanted: Value
+    speakers: frozenset[str]  # the $state topics of those who must not be gone for their word to count
     publication: Publication | None = None
     held_back: str | None = None  # why it was not let go when it could be written
     confirmed: bool = False
@@ -63,6 +66,7 @@ class Flights:
     def __init__(self) -> None:
         self.landed: Flight | None = None
         """The one that has ended last."""
+        self._there: dict[str, bool] = {}  # by $state topic: whether that speaker is not gone
         self._flying: dict[str, Flight] = {}  # by topic: one at a time
         self._unsettled: dict[str, list[Flight]] = {}  # by topic: written and not confirmed, the newest last
 
@@ -71,24 +75,28 @@ class Flights:
         if not self._flying and not self._unsettled:
             return
         for message in messages:
+            if message.topic in self._there:
+                self._there[message.topic] = event_of_state(message.payload.decode(errors="replace")) not in _GONE
             if message.retain:
                 continue
             topic = message.topic.removesuffix("/$target")
             flight = self._flying.get(topic) or next(reversed(self._unsettled.get(topic, [])), None)
-            if flight is not None:
+            if flight is not None and all(self._there[speaker] for speaker in flight.speakers):
                 flight.take(message, is_target=topic != message.topic)
                 if flight.confirmed:
                     self._unsettled.pop(topic, None)
 
     def link_lost(self) -> None:
         """The link is over: nothing more will be reported of what is still out."""
+        self._there = dict.fromkeys(self._there, False)  # until the next link says otherwise
         for flight in self._flying.values():
             flight.link_lost = True
             flight.end()
 
     @contextlib.contextmanager
     def flying(self, topic: str, flight: Flight) -> Generator[None, None, None]:
-        """Watch for what is reported of a command, for as long as its call waits."""
+        """Watch for what is reported of a command, for as long as its call waits. Its speakers are there."""
+        self._there.update(dict.fromkeys(flight.speakers, True))
         self._flying[topic] = flight
         try:
             yield

@@ -125,7 +125,7 @@ async def register_panel(
         store: where to keep the credentials, before anything is done with them.
         name: what the entry's name begins with; chance makes it unique.
         options: the ports, and the fingerprint that the CA must have.
-        confirm: shown the CA's fingerprint before anything secret is sent; ``False`` ends it.
+        confirm: shown the CA's fingerprint before anything secret is sent; anything but ``True`` ends it.
 
     Raises:
         SpanPanelAuthError: the passphrase is not accepted, or the door was not pressed (which is seen beforehand: no
@@ -138,7 +138,7 @@ async def register_panel(
     """
     options = PanelOptions() if options is None else options
     ca_pem = await _fetch_ca(host, options)
-    if confirm is not None and not await confirm(fingerprint(ca_pem)):
+    if confirm is not None and await confirm(fingerprint(ca_pem)) is not True:
         raise SpanPanelCertificateError("the CA was not confirmed", advertised_sha256=fingerprint(ca_pem))
     keep = None if store is None else partial(save_credentials, store)
 

@@ -14,12 +14,14 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import partial
-from typing import cast
+from types import NoneType
+from typing import Final, cast
 
 import attrs
 import trio
 
 from .accumulate import PanelAccumulator
+from .arguments import demand_type
 from .auditor import Audit, Auditor
 from .commands import Authorise, Commands
 from .credentials import SpanCredentials
@@ -34,6 +36,8 @@ from .snapshot import SpanPanelSnapshot
 from .tracker import PanelTracker
 
 __all__ = ["fetch_snapshot", "open_span_panel"]
+
+_CREDENTIALS: Final = "SpanCredentials, or an async function that gives them"
 
 
 @contextlib.asynccontextmanager
@@ -66,8 +70,9 @@ async def open_span_panel(
         options: everything else.
         dialer: how to get a stream to the broker, in place of TCP and TLS: a tunnel, or a panel in memory.
         authorise: an async function that every `Command` passes before it is sent, once it is known to be possible. It
-            refuses by raising: its exception reaches the caller of the command unchanged. Its time counts against the
-            command's deadline; none in time, or an answer of ``False``, is a `SpanPanelNotAuthorisedError`.
+            refuses by raising: its exception reaches the caller of the command unchanged. If it returns ``None`` or
+            ``True`` the command is sent. Any other answer (``False``, 0, a text) is a `SpanPanelNotAuthorisedError`,
+            and so is none in time: what it takes counts against the command's deadline.
         audit: an async function that is told of every command when its call has ended, refusals included, as a
             `CommandRecord`; one at a time, in order, in the background. What it raises is logged. The newest are
             dropped (and counted) while 256 wait for it, and what it has not heard ``close_grace`` after the end.
@@ -81,7 +86,7 @@ async def open_span_panel(
         SpanPanelTimeoutError: no complete snapshot within ``ready_timeout``; names what is missing.
         SpanPanelDataModelError: the panel publishes a data model that is not known, or not readable; also later, after
             an upgrade.
-        SpanPanelValidationError: host, credentials or options cannot be meant.
+        SpanPanelValidationError: an argument is not what it has to be.
         SpanPanelAPIError: the panel does not hand out its CA, or registers nobody.
         SpanPanelInternalError: a bug in span_trio.
 
@@ -89,6 +94,9 @@ async def open_span_panel(
     first. When the panel fails the block is cancelled. When somebody
     cancels from outside, the panel closes after the block's ``finally``. Closing takes ``close_grace`` at most.
     """
+    credentials = _check_arguments(host, credentials, store, passphrase, options)
+    for name, function in (("dialer", dialer), ("authorise", authorise), ("audit", audit)):
+        demand_type(function, (Callable, NoneType), name, "an async function")
     options = PanelOptions() if options is None else options
     deadline = trio.current_time() + options.ready_timeout
     fetch_ca: Callable[[], Awaitable[str]] | None = None
@@ -153,6 +161,29 @@ async def open_span_panel(
             raise body_error
         if service.failure is not None:
             raise service.failure from service.failure.__cause__  # that it cancelled the body is no context
+
+
+def _check_arguments(
+    host: object, credentials: object, store: object, passphrase: object, options: object
+) -> SpanCredentials | Callable[[], Awaitable[SpanCredentials]] | None:
+    """Refuse what is of the wrong type. Returns the credentials."""
+    demand_type(host, str, "host", "a name or an address")
+    demand_type(store, (str, os.PathLike, NoneType), "store", "the path of a file")
+    demand_type(passphrase, (str, NoneType), "passphrase", "text")
+    demand_type(options, (PanelOptions, NoneType), "options", "PanelOptions")
+    if credentials is None or isinstance(credentials, SpanCredentials):
+        return credentials
+    demand_type(credentials, Callable, "credentials", _CREDENTIALS)
+    ask = cast("Callable[[], Awaitable[SpanCredentials]]", credentials)
+
+    async def checked() -> SpanCredentials:
+        asked = ask()
+        demand_type(asked, Awaitable, "credentials", _CREDENTIALS)
+        found = await asked
+        demand_type(found, SpanCredentials, "credentials", _CREDENTIALS)
+        return found
+
+    return checked
 
 
 def _is_cancelled(error: BaseException) -> bool:

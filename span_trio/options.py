@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from .errors import SpanPanelValidationError
+from .arguments import demand, is_count, is_time
 from .homie import Limits
 from .span import HomieSchema
 
@@ -19,14 +20,9 @@ Transport: TypeAlias = Literal["mqtts", "mqtt", "wss", "ws"]
 
 def _check(fits: Callable[[Any], bool], what: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
     def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not fits(value):
-            raise SpanPanelValidationError(f"{attribute.name} must be {what}, not {value!r}")
+        demand(fits(value), attribute.name, what, value)
 
     return validate
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - no NaN
 
 
 def _fits(pattern: str, value: Any) -> bool:
@@ -37,10 +33,11 @@ def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
     return _check(lambda value: value in words, "one of " + ", ".join(map(repr, words)))
 
 
-_positive = _check(lambda value: _is_number(value) and value > 0, "a positive number")
-_not_negative = _check(lambda value: _is_number(value) and value >= 0, "a number, 0 or more")
+_positive = _check(lambda value: is_time(value) and value > 0, "a positive number")
+_not_negative = _check(is_time, "a number, 0 or more")
+_flag = _check(lambda value: isinstance(value, bool), "True or False")
 _port = _check(lambda value: type(value) is int and 0 < value < 65_536, "a port number")
-_size = _check(lambda value: type(value) is int and value > 0, "a whole number, 1 or more")
+_size = _check(partial(is_count, least=1), "a whole number, 1 or more")
 _keepalive = _check(lambda value: type(value) is int and 0 < value < 65_536, "whole seconds, 1 to 65535")  # two bytes
 _domain = _check(lambda value: _fits(r"[^/+#\0]+", value), "one level of a topic, without wildcards")
 _fingerprint = _check(
@@ -79,12 +76,14 @@ class PanelOptions:
     """The fingerprint that a fetched CA must have (hex, colons and case do not matter)."""
     domain: str = attrs.field(default="ebus", validator=_domain)
     """The Homie domain."""
-    schema: HomieSchema | None = None
+    schema: HomieSchema | None = attrs.field(
+        default=None, validator=_check(lambda value: value is None or isinstance(value, HomieSchema), "a HomieSchema")
+    )
     """The panel's REST schema, if it is known already."""
     on_ca_change: Literal["raise", "wait"] = attrs.field(default="raise", validator=_one_of("raise", "wait"))
     """What to do when the panel, asked three times over a minute, hands out another CA than the trusted one: end the
     block with a `SpanPanelCertificateError`, or go on trying."""
-    fetch_schema: bool = True
+    fetch_schema: bool = attrs.field(default=True, validator=_flag)
     """Whether to ask the REST API for the schema when the tree does not tell the panel's size (r202603)."""
 
     snapshot_interval: float = attrs.field(default=1.0, validator=_not_negative)
@@ -111,12 +110,12 @@ class PanelOptions:
     close_grace: float = attrs.field(default=1.0, validator=_not_negative)
     """How long closing may take, to say goodbye properly."""
 
-    limits: Limits = attrs.field(factory=Limits)
+    limits: Limits = attrs.field(factory=Limits, validator=_check(lambda value: isinstance(value, Limits), "a Limits"))
     """How much is kept at most, whatever a peer sends."""
     max_packet: int = attrs.field(default=4 * 2**20, validator=_size)
     """The largest MQTT packet that is taken, bytes."""
     edges_held: int = attrs.field(
-        default=256, validator=_check(lambda value: type(value) is int and value > 1, "a whole number, 2 or more")
+        default=256, validator=_check(partial(is_count, least=2), "a whole number, 2 or more")
     )
     """How many edges are kept for slow readers."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
 
+from .arguments import demand, demand_function, is_time
 from .broadcast import EdgeReader, UpdateReader, ValueReader
 from .command import CommandOutcome
 from .credentials import SpanCredentials
@@ -20,46 +21,15 @@ from .protocol import CAPABILITY_OF_CONTROL, PanelCapability
 from .service import PanelService
 from .snapshot import SpanPanelSnapshot
 from .span import FieldMetadata, OfferedControl
+from .statistics import PanelStatistics
 
-__all__ = ["PanelStatistics", "SpanPanel", "SpanPanelUpdate"]
+__all__ = ["SpanPanel", "SpanPanelUpdate"]
 
+_TIME: Final = "a number of seconds, 0 or more"
 _CLOSED: Final = Obstacle(ConnectionReason.LINK_LOST, "the panel is closed")
 
 SpanPanelUpdate: TypeAlias = SpanPanelSnapshot | ConnectionEdge
 """What `SpanPanel.updates` yields."""
-
-
-@attrs.frozen
-class PanelStatistics:
-    """Counters since the panel was opened; a new object each time.
-
-    Attributes:
-        messages: MQTT messages received.
-        bytes_received: of MQTT, on this link; 0 while there is none.
-        bytes_sent: likewise.
-        dropped: messages, or parts of descriptions, that were not taken in this epoch; by reason.
-        snapshots: different snapshots built.
-        epochs: links so far.
-        replays_assumed: subscriptions of this epoch that were taken as replayed only because the broker was quiet.
-        devices: Homie devices known.
-        topics: topics kept.
-        data_model: the version of the parent/child data model, as published; ``None`` for the flat one.
-        last_message_age: seconds since the newest message; ``None`` before the first.
-        audits_missed: commands that ``audit`` was too slow to hear of.
-    """
-
-    messages: int
-    bytes_received: int
-    bytes_sent: int
-    dropped: Mapping[str, int]
-    snapshots: int
-    epochs: int
-    replays_assumed: int
-    devices: int
-    topics: int
-    data_model: str | None
-    last_message_age: float | None
-    audits_missed: int
 
 
 class SpanPanel:
@@ -155,8 +125,10 @@ class SpanPanel:
         A checkpoint; cancelling it harms nothing.
 
         Raises:
+            SpanPanelValidationError: ``held_for`` is no time.
             SpanPanelClosedError: the ``async with`` block has ended.
         """
+        demand(is_time(held_for), "held_for", _TIME, held_for)
         await trio.lowlevel.checkpoint()
         while True:
             self._broadcast.check_open()
@@ -176,17 +148,21 @@ class SpanPanel:
         it does where a snapshot was replaced before it was seen.
 
         Args:
-            predicate: called once for each snapshot. What it raises comes out here, and harms nobody else.
+            predicate: an ordinary function, called once for each snapshot. What it raises comes out here, and harms
+                nobody else.
             held_for: how long, s.
 
         Returns:
             The newest snapshot.
 
         Raises:
+            SpanPanelValidationError: ``predicate`` is no function, or an async one; or ``held_for`` is no time.
             SpanPanelClosedError: the ``async with`` block has ended.
 
         A checkpoint; cancelling it harms nothing.
         """
+        demand_function(predicate, "predicate")
+        demand(is_time(held_for), "held_for", _TIME, held_for)
         await trio.lowlevel.checkpoint()
         broadcast = self._broadcast
         version, edges, held_at = -1, -1, math.inf
@@ -209,8 +185,8 @@ class SpanPanel:
     def snapshot_interval(self) -> float:
         """The shortest time between two published snapshots, s; 0 means one for each batch of messages.
 
-        May be set at any time. A changed enum or boolean on the wire (a relay, the door) is published at once all the
-        same, at most ten times a second.
+        May be set at any time; what is no time is a `SpanPanelValidationError`. A changed enum or boolean on the wire
+        (a relay, the door) is published at once all the same, at most ten times a second.
         """
         return self._tracker.throttle.interval
 
@@ -282,7 +258,7 @@ class SpanPanel:
             SpanPanelStaleDataError: the panel is not live, or the link of the call ended before it was to be sent. What
                 changes while it waits for the link to have room is an outcome: FAILED, with its reason.
             SpanPanelClosedError: the ``async with`` block has ended.
-            SpanPanelValidationError: ``within`` is no time.
+            SpanPanelValidationError: the id is no text, or ``within`` no number of seconds above 0.
 
         A checkpoint. Cancelling the call withdraws a command that was not written yet; one that was is not undone, and
         only the waiting ends.
@@ -345,7 +321,9 @@ class SpanPanel:
             value: of the property's datatype, or its text on the wire.
             within: see there.
         """
-        place = f"{device_id}/{node_id}/{property_id}"
+        place: Any = (device_id, node_id, property_id)
+        if all(isinstance(each, str) for each in place):  # what is not is refused in its turn
+            place = "/".join(place)
         return await self._commands.send(Control.PROPERTY, place, value, within)
 
     # --- the link ---

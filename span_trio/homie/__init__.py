@@ -16,7 +16,7 @@ from .description import (
 from .device import Device, LogEntry, Node
 from .edges import ConnectionEdge, Obstacle
 from .forest import Forest
-from .lifecycle import DeviceState, Event, Lifecycle, effective_state
+from .lifecycle import DeviceState, Event, Lifecycle, effective_state, event_of_state
 from .messages import Instant, Message
 from .slots import Dirty, Fallback, Limits
 from .subscriptions import Request, SubscriptionPlan
@@ -29,6 +29,7 @@ from .topics import (
     parse_topic,
     property_topic,
     set_topic,
+    state_topic,
 )
 from .values import (
     Color,
@@ -86,6 +87,7 @@ __all__ = [
     "device_filter",
     "effective_state",
     "encode_value",
+    "event_of_state",
     "is_valid_id",
     "parse_description",
     "parse_format",
@@ -93,4 +95,5 @@ __all__ = [
     "parse_topic",
     "property_topic",
     "set_topic",
+    "state_topic",
 ]

@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 
+from ..arguments import demand, is_count
 from .description import DescriptionError, PropertyDescription, parse_description
 from .device import Device, LogEntry, Node
 from .lifecycle import TRANSITIONS, event_of_state
@@ -38,13 +39,21 @@ class Effect(enum.IntEnum):
     DESCRIPTION = 2
 
 
+def _check_limit(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    demand(is_count(value), attribute.name, "a whole number, 0 or more", value)
+
+
 @attrs.frozen
 class Limits:
-    """How much a forest holds at most (I8)."""
+    """How much a forest holds at most (I8).
 
-    devices: int = 512
-    topics: int = 65_536
-    payload_bytes: int = 64 * 2**20
+    Raises:
+        SpanPanelValidationError: a limit is no whole number, or below 0.
+    """
+
+    devices: int = attrs.field(default=512, validator=_check_limit)
+    topics: int = attrs.field(default=65_536, validator=_check_limit)
+    payload_bytes: int = attrs.field(default=64 * 2**20, validator=_check_limit)
 
 
 @attrs.define

@@ -25,6 +25,7 @@ __all__ = [
     "parse_topic",
     "property_topic",
     "set_topic",
+    "state_topic",
 ]
 
 VERSION: Final = "5"
@@ -101,6 +102,11 @@ def _property(rest: str) -> tuple[TopicKind, str, str]:
         return TopicKind.PROPERTY, node, name
     kind = {"$target": TopicKind.TARGET, "set": TopicKind.SET}.get(suffix, TopicKind.OTHER)
     return kind, node, name
+
+
+def state_topic(domain: str, device: str) -> str:
+    """The topic of a device's ``$state``."""
+    return f"{domain}/{VERSION}/{device}/$state"
 
 
 def property_topic(domain: str, device: str, node: str, name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from ..command import shown
+from ..arguments import shown
 from ..enums import Control, DominantPowerSource, GridState, RefusalReason, RelayState, ShedPriority
 from ..errors import SpanPanelCommandValueError, SpanPanelLockedError, SpanPanelUnknownTargetError
 from ..homie import (

@@ -184,13 +184,13 @@ MUTATIONS[-1] = MUTATIONS[-1]._replace(name="nobody waits for his turn", replace
 
 
 @instead("twice", Commands, "_send")
-async def what_was_lost_is_sent_again(self: Commands, command: Command, deadline: float) -> Any:
-    outcome = await _send(self, command, deadline)
+async def what_was_lost_is_sent_again(self: Commands, command: Command) -> Any:
+    outcome = await _send(self, command)
     if outcome.result is CommandResult.UNKNOWN and not self._closed:
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(command.called_at.monotonic + command.within):
             while self._tracker.tree.obstacle is not None or self.link is None:  # noqa: ASYNC110 - no event tells
                 await trio.sleep(0.01)
-            return await _send(self, attrs.evolve(command, epoch=self._tracker.tree.epoch), deadline)
+            return await _send(self, attrs.evolve(command, epoch=self._tracker.tree.epoch))
     return outcome
 
 

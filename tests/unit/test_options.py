@@ -7,10 +7,12 @@ import attrs
 import pytest
 
 from span_trio.errors import SpanPanelError, SpanPanelValidationError
+from span_trio.homie import Limits
 from span_trio.options import PanelOptions
+from span_trio.span import HomieSchema
 
 NAN, INFINITY = math.nan, math.inf
-NOT_NUMBERS = [NAN, "1", None, True, 1j, [], object]
+NOT_NUMBERS = [NAN, "1", None, True, 1j, [], object, 10**400]
 HASH = "ab" * 32
 
 FIXED_PORTS = ["mqtt_port", "http_port", "https_port"]
@@ -41,6 +43,9 @@ def cases(names: list[str], values: list[Any]) -> list[tuple[str, Any]]:
         *cases(["keepalive"], [1, 8, 65_535]),
         *cases(["max_packet"], [1, 2**28]),
         *cases(["domain"], ["ebus", "homie", "a b", "é", "$x"]),
+        *cases(["schema"], [None, HomieSchema()]),
+        *cases(["fetch_schema"], [True, False]),
+        *cases(["limits"], [Limits(), Limits(devices=0)]),
         *cases(["ca_sha256"], [None, HASH, HASH.upper(), ":".join(["Ab"] * 32)]),
     ],
 )
@@ -64,6 +69,9 @@ def test_what_can_be_meant_is_taken_as_it_is(name: str, value: Any) -> None:
         *cases(["keepalive"], [0, -1, 0.5, 8.0, 65_536, INFINITY, *NOT_NUMBERS]),  # two bytes on the wire
         *cases(["max_packet"], [0, -1, 1.5, INFINITY, *NOT_NUMBERS]),
         *cases(["domain"], ["", "#", "+", "a/b", "a\0b", None, 5, b"ebus"]),
+        *cases(["schema"], [{}, "schema", True, HomieSchema]),
+        *cases(["fetch_schema"], [None, 0, 1, "yes", []]),
+        *cases(["limits"], [None, {}, 512, Limits]),
         *cases(["ca_sha256"], ["", "abc", HASH[1:], f"{HASH}00", "g" * 64, f" {HASH}", f"{HASH}\n", 5, b"ab" * 32]),
     ],
 )
@@ -76,7 +84,11 @@ def test_what_cannot_be_meant_is_refused_by_name(name: str, value: Any) -> None:
 
 def test_every_option_with_a_rule_is_tested_here() -> None:
     ruled = {field.name for field in attrs.fields(PanelOptions) if field.validator is not None}
-    alone = {"keepalive", "max_packet", "domain", "ca_sha256", "max_silence", "edges_held", "websocket_path"}
+    alone = {"keepalive", "max_packet", "domain", "ca_sha256", "max_silence", "edges_held", "websocket_path"} | {
+        "schema",
+        "fetch_schema",
+        "limits",
+    }
     tested = {*PORTS, *POSITIVE, *NOT_NEGATIVE, *CHOICES, *alone}
     assert ruled == tested
 
