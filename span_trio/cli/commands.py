@@ -37,7 +37,7 @@ from ..errors import (
 )
 from ..opening import fetch_snapshot, open_span_panel
 from ..options import PanelOptions
-from ..recording import Played, find_panel, play, read_recording
+from ..recording import Played, find_panel, play, read_session
 from ..snapshot import SpanPanelSnapshot
 from ..span import HomieSchema
 from .access import clients, fqdn, passphrase
@@ -147,7 +147,7 @@ async def _watch(panel: Panel, count: int | None, as_json: bool) -> None:
 @cli.command()
 @panel_options
 @click.argument("file", type=click.File("w", encoding="utf-8", lazy=True))
-@click.option("--redact", is_flag=True, help="Mask serial numbers, the Wi-Fi's name and the postal code.")
+@click.option("--redact", is_flag=True, help="Mask everything that is not known to be harmless.")
 @click.option("--seconds", type=Positive(), default=math.inf, help="Leave after recording for so long.")
 def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
     """Write what the panel at HOST publishes to FILE, one JSON object a line; end it with ctrl-C.
@@ -178,8 +178,8 @@ def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
 @click.option("--serial", help="Which panel, if the recording has several.")
 @click.option("--speed", type=Positive(), default=1.0, show_default=True, help="How many times as fast.")
 def replay(file: IO[str], as_json: bool, schema: IO[str] | None, serial: str | None, speed: float) -> None:
-    """Play the recording FILE through the same core as a live panel."""
-    recording = list(read_recording(file))
+    """Play FILE through the same core as a live panel: a recording, or a dump of topics (mosquitto_sub -v)."""
+    recording = list(read_session(file))
     options = PanelOptions(schema=None if schema is None else _read_schema(schema))
     played = play(recording, serial or find_panel(recording), options)
     if as_json:

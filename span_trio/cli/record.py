@@ -13,7 +13,7 @@ import trio
 from ..clock import now
 from ..enums import ConnectionReason
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError, SpanPanelError
-from ..homie import Accumulator, Instant, Message, Obstacle
+from ..homie import Accumulator, Instant, Limits, Message, Obstacle
 from ..link import (
     Answered,
     ConnectFailed,
@@ -36,8 +36,41 @@ __all__ = ["record_session"]
 _log = logging.getLogger("span_trio.cli")
 
 
-def _as_it_is(recorded: Recorded) -> Recorded:
-    return recorded
+class _Writer:
+    """Writes messages as lines. What is to be redacted is held back until the replay is complete.
+
+    A broker replays in any order, and what may be shown of a value stands in its device's description.
+    """
+
+    def __init__(self, lines: IO[str], redactor: Redactor | None, limits: Limits) -> None:
+        self.messages = 0
+        self._lines = lines
+        self._redactor = redactor
+        self._limits = limits
+        self._held: list[Recorded] | None = None if redactor is None else []
+        self._bytes = 0
+
+    def write(self, batch: list[Message], passed: float) -> None:
+        recorded = [Recorded(passed, message) for message in batch]
+        self.messages += len(batch)
+        if self._held is None:
+            self._put(recorded)
+            return
+        self._held += recorded
+        self._bytes += sum(len(message.payload) for message in batch)
+        if len(self._held) > self._limits.topics or self._bytes > self._limits.payload_bytes:
+            self.release()
+
+    def release(self) -> None:
+        """Write what is held back, and hold nothing back from now on."""
+        if self._held is not None and self._redactor is not None:
+            held, self._held = self._held, None
+            self._redactor.learn(message for _, message in held)
+            self._put(held)
+
+    def _put(self, recorded: list[Recorded]) -> None:
+        masked = recorded if self._redactor is None else map(self._redactor, recorded)
+        self._lines.writelines(record_line(each) + "\n" for each in masked)
 
 
 async def record_session(
@@ -57,23 +90,24 @@ async def record_session(
             serial = await find_serial(link, panel.options)
         credentials = attrs.evolve(credentials, serial_number=serial)
     tree = Accumulator(serial, domain=panel.options.domain, limits=panel.options.limits)  # knows what to subscribe to
-    mask: Callable[[Recorded], Recorded] = Redactor(serial) if redact else _as_it_is
-    began, messages = now(), 0
+    writer = _Writer(lines, Redactor(serial) if redact else None, panel.options.limits)
+    began = now()
 
     def write(batch: list[Message], at: Instant) -> None:
-        nonlocal messages
         passed = at.monotonic - began.monotonic
-        lines.writelines(record_line(mask(Recorded(passed, message))) + "\n" for message in batch)
-        messages += len(batch)
-        progress(messages, passed)
+        writer.write(batch, passed)
+        progress(writer.messages, passed)
 
     failure: BaseException | None = None
     async with open_link(panel.host, credentials, panel.options, tls) as link, trio.open_nursery() as nursery:
         send, receive = trio.open_memory_channel[list[LinkEvent]](64)
         nursery.start_soon(link.run, send)
         try:
-            with trio.move_on_after(seconds):
-                await _follow(receive, link, tree, write)
+            try:
+                with trio.move_on_after(seconds):
+                    await _follow(receive, link, tree, write, writer.release)
+            finally:
+                writer.release()
         except (SpanPanelError, OSError, click.ClickException, KeyboardInterrupt) as error:
             failure = error  # which the nursery would put into a group
         nursery.cancel_scope.cancel()
@@ -86,12 +120,17 @@ async def _follow(
     link: Link,
     tree: Accumulator,
     write: Callable[[list[Message], Instant], None],
+    replayed: Callable[[], None],
 ) -> None:
     tree.link_up(1, now())
+    outstanding = False
     while True:
         request = tree.next_subscription()
         if request is not None:
             link.subscribe(request)
+            outstanding = True
+        elif not outstanding:
+            replayed()
         events = await receive.receive()
         at = now()
         for event in events:
@@ -99,6 +138,7 @@ async def _follow(
                 case LinkLost(why=Obstacle(reason=ConnectionReason.REFUSED, detail=detail)):
                     raise SpanPanelAuthError(f"{detail} to the tree of {tree.root}")
                 case ReplayEnd(passed=passed):
+                    outstanding = False
                     tree.barrier(at, passed=passed)
                 case Oversize(topic=topic):
                     _log.warning("passed over a message that is too large, on %s", topic)

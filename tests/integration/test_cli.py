@@ -12,7 +12,7 @@ import pytest
 from span_trio import SpanCredentials, SpanPanelSnapshot
 from span_trio.recording import read_recording
 from tests.busy import PATIENCE
-from tests.integration.broker import ROOT, Broker, Publisher, replayed
+from tests.integration.broker import ROOT, Broker, Publisher, program, replayed
 from tests.ports import held_port
 
 HOST = "127.0.0.1"
@@ -69,6 +69,18 @@ def test_record_and_replay(house: Broker, tmp_path: Path, redact: bool) -> None:
     if not redact:
         recorded = {message for _, message in read_recording(text.splitlines())}
         assert recorded == {message for _, message in replayed()}
+    played = span_trio("replay", path, "--json")
+    assert (played.returncode, played.stderr) == (0, "")
+    assert len(json.loads(played.stdout)["circuits"]) == 24
+
+
+@pytest.mark.parametrize("form", ["%t %p", "%r %t %p", "%I %r %t %p", "%r %U %t %p", None])
+def test_a_dump_of_topics_that_mosquitto_sub_printed(house: Broker, tmp_path: Path, form: str | None) -> None:
+    path = tmp_path / "dump.txt"
+    command = [program("mosquitto_sub"), "-h", HOST, "-p", str(house.port), "-t", "ebus/#", "-W", "1"]
+    command += ["-v"] if form is None else ["-F", form]
+    with path.open("w") as file:
+        subprocess.run(command, stdout=file, stderr=subprocess.DEVNULL, timeout=20, check=False)  # noqa: S603
     played = span_trio("replay", path, "--json")
     assert (played.returncode, played.stderr) == (0, "")
     assert len(json.loads(played.stdout)["circuits"]) == 24

@@ -1,4 +1,4 @@
-"""Recordings: written and read back, played like a live panel, and stripped of whose they are."""
+"""Recordings: written and read back, and played like a live panel."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from span_trio.enums import ConnectionReason
 from span_trio.errors import SpanPanelStaleDataError, SpanPanelValidationError
 from span_trio.homie import ConnectionEdge, Message
 from span_trio.options import PanelOptions
-from span_trio.recording import Played, Recorded, Redactor, find_panel, play, read_recording, record_line
+from span_trio.recording import Played, Recorded, find_panel, play, read_recording, record_line
 from span_trio.snapshot import SpanPanelSnapshot
 from span_trio.span import HomieSchema
 
@@ -310,80 +310,3 @@ def test_what_was_live_before_it_was_lost_is_played_all_the_same() -> None:
     assert (offline.what.reason, offline.what.state) == (ConnectionReason.DEVICE_STATE, "lost")
     with pytest.raises(SpanPanelStaleDataError):
         next(playing)
-
-
-# --- whose it was, forgotten ---
-
-PRIVATE = {
-    "serial": ROOT,
-    "Wi-Fi": "SimulatedNetwork",
-    "postal code": "94103",
-    "inverter": "SIM-PV-sim-32t-001",
-    "charger": "SIM-EVSE-SPAN_DRIVE_GARAGE",
-}
-
-
-def redacted(recording: Iterable[Recorded], serial: str = ROOT) -> list[Recorded]:
-    return list(map(Redactor(serial), recording))
-
-
-@pytest.mark.parametrize("what", PRIVATE)
-def test_nothing_private_is_left_in_a_recording(what: str) -> None:
-    before = "\n".join(map(record_line, captured("flat32-a-cold")))
-    after = "\n".join(map(record_line, redacted(captured("flat32-a-cold"))))
-    assert PRIVATE[what] in before
-    assert PRIVATE[what].lower() not in after.lower()
-
-
-def test_a_redacted_recording_plays_as_before(cold: list[Played]) -> None:
-    recording = redacted(captured("flat32-a-cold"))
-    serial = find_panel(recording)
-    played = list(play(recording, serial, OPTIONS))
-    assert [(item.t, type(item.what)) for item in played] == [(item.t, type(item.what)) for item in cold]
-    before, after = cold[-1].what, played[-1].what
-    assert isinstance(before, SpanPanelSnapshot)
-    assert isinstance(after, SpanPanelSnapshot)
-    assert {change.path for change in after.changes(before)} == {
-        ("serial_number",),
-        ("wifi_ssid",),
-        ("battery", "serial_number"),
-        ("pv", "serial_number"),
-        ("pv", "device_id"),
-        ("pv_inverters", "pv-0", "serial_number"),
-        ("pv_inverters", "pv-0", "device_id"),
-        ("evse", "evse-0", "serial_number"),
-    }
-
-
-@pytest.mark.parametrize(
-    ("path", "payload"),
-    [
-        ("core/serial-number", b"nt-2143-c1akc"),
-        ("core/serial-number", b"NT-2143-C1AKC"),
-        ("core/serial-number/$target", b"other"),
-        ("bess/serial-number", b"tg-1"),
-        ("core/wifi-ssid", b"our house"),
-        ("core/wifi-ssid/set", b"our house"),
-        ("core/postal-code", b"94103"),
-        ("$log/info", b"span-nt-2143-c1akc.local is up"),
-        ("$log/info", b"SPAN-NT-2143-C1AKC.LOCAL is up"),
-        ("core/vendor-name", b"\xff nt-2143-c1akc \xfe"),
-    ],
-)
-def test_what_is_masked(path: str, payload: bytes) -> None:
-    mask = Redactor("nt-2143-c1akc")
-    t, (topic, masked, retain) = mask(Recorded(1.0, Message(f"ebus/5/nt-2143-c1akc/{path}", payload, retain=True)))
-    assert (t, retain) == (1.0, True)
-    assert topic == f"ebus/5/redacted-serial/{path}"
-    assert b"redacted" in masked
-    assert b"nt-2143-c1akc" not in masked.lower()
-    assert masked != payload
-    assert b"our house" not in masked
-
-
-def test_a_cleared_value_stays_cleared_and_what_is_not_private_stays_as_it_is() -> None:
-    mask = Redactor("nt-1")
-    cleared = Recorded(0.0, Message("ebus/5/nt-1/core/wifi-ssid", b""))
-    assert mask(cleared).message.payload == b""
-    other = Recorded(0.0, Message("ebus/5/nt-2/core/door", b"CLOSED \xff"))
-    assert mask(other) == other

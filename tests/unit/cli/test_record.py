@@ -1,5 +1,6 @@
 """`span-trio record` over a link that a test scripts."""
 
+import io
 import json
 import math
 from collections.abc import AsyncGenerator
@@ -16,10 +17,10 @@ from span_trio.cli.connection import Panel
 from span_trio.credentials import SpanCredentials
 from span_trio.enums import ConnectionReason
 from span_trio.errors import SpanPanelAuthError, SpanPanelConnectionError
-from span_trio.homie import Accumulator, Message, Obstacle, Request
+from span_trio.homie import Accumulator, Limits, Message, Obstacle, Request
 from span_trio.link import LinkEvent, LinkLost, Oversize, ReplayEnd
 from span_trio.options import PanelOptions
-from span_trio.recording import read_recording
+from span_trio.recording import Redactor, read_recording
 from tests.unit.cli.helpers import fails, run
 
 RETAINED: list[Message] = [
@@ -137,6 +138,37 @@ def test_redacted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nt-1" not in text
     assert "our house" not in text
     assert len(lines_of(path)) == 5
+
+
+CORE = b'{"nodes": {"core": {"type": "energy.ebus.device.distribution-enclosure.core"}}}'
+BACKWARDS = [  # a broker replays in any order
+    Message("ebus/5/nt-1/core/door", b"OPEN", retain=True),
+    Message("ebus/5/nt-1/core/l1-voltage", b"120.5", retain=True),
+    Message("ebus/5/nt-1/$description", CORE, retain=True),
+]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[[BACKWARDS], [ReplayEnd(passed=True)], [LIVE]], [[[each]] for each in BACKWARDS]],
+    ids=["complete", "cut"],
+)
+def test_what_is_redacted_is_held_back_until_it_can_be_judged(
+    steps: list[list[LinkEvent]], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeLinks(monkeypatch, *steps)
+    run("record", "panel.local", path, "--serial", "nt-1", "--seconds", 5, "--redact")
+    assert [line["payload"] for line in lines_of(path)][:2] == ["OPEN", "120.5"]
+
+
+def test_i8_what_is_held_back_is_bounded() -> None:
+    for limits in (Limits(topics=2), Limits(payload_bytes=50)):
+        lines = io.StringIO()
+        writer = record._Writer(lines, Redactor("nt-1"), limits)
+        writer.write(BACKWARDS[:2], 0.0)
+        assert lines.getvalue() == ""
+        writer.write(BACKWARDS[2:], 0.0)
+        assert lines.getvalue().count("\n") == 3
 
 
 def test_ctrl_c_is_how_it_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,16 +142,37 @@ def test_json_is_ascii(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["circuits"]["c1"]["name"] == f"{ESCAPE}é"
 
 
+# --- a dump of topics ---
+
+
+def dump(**values: str) -> list[str]:
+    entries = map(json.loads, small_recording(**values))
+    return [f"{entry['topic']} {entry['payload']}" for entry in entries]
+
+
+def test_a_dump_of_topics_is_played_like_a_recording(tmp_path: Path) -> None:
+    shown = json.loads(run("replay", written(tmp_path, *dump()), "--json").stdout)
+    expected = json.loads(run("replay", written(tmp_path, *small_recording()), "--json").stdout)
+    for found in (shown, expected):
+        del found["received_at"]
+    assert shown == expected
+
+
 # --- what goes wrong ---
+
+NEITHER = "line {} is neither one of a recording nor of a dump (a topic, a blank, the payload)"
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (b"", "the recording has no SPAN panel under ebus/5/"),
-        (b"hello", "line 1 is not one of a recording"),
-        (b"\xff\xfe\x00", "line 1 is not one of a recording"),
-        (b"\x1f\x8b\x08\x00 a gzip file \x9c\xff", "line 1 is not one of a recording"),
+        (b"hello", NEITHER.format(1)),
+        (b"\xff\xfe\x00", NEITHER.format(1)),
+        (b"\x1f\x8b\x08\x00 a gzip file \x9c\xff", NEITHER.format(1)),
+        (b"ebus/5/nt-1/core/door OPEN\n\nConnection lost.", NEITHER.format(3)),
+        (b"ebus/5/nt-1/core/door OPEN", "the recording has no SPAN panel under ebus/5/"),
+        (b"2026-13-45T99:00:00Z ebus/5/nt-1/core/door OPEN", "line 1 of the dump has a time that cannot be read"),
         (b'\n\n{"t": NaN, "topic": "a", "payload": "", "retain": 0}', "line 3 is not one of a recording"),
         (COLD.read_bytes()[:5000], "line 24 is not one of a recording"),
     ],
