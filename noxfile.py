@@ -106,6 +106,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Mistakes put into the library, to see whether a test notices: `-- PATHS`, for use before a release."""
+    install(session)
+    session.run("python", "-m", "tests.mutants.run", *(session.posargs or ["--help"]))
+
+
+@nox.session
 def examples(session: nox.Session) -> None:
     """The examples of README.md and docs/, run as they stand there."""
     install(session, group="docs")
