@@ -5,9 +5,14 @@ The rules of this room:
 * A payload that is not valid for its datatype is `InvalidPayload`, and its reader shows *no value*: never 0, "" or
   False (invariant I5). A zero-length payload is a deletion and never gets here.
 * Reading is exact about the text (no ``1_000``, no ``nan``, no spaces around it, no Arabic digits: Python's own number
-  parsers take them all) and liberal about the declaration: firmware publishes enum members that its format does not
-  list and integers as ``3037.0``. Whether a value fits its format is a separate question, `check_format`.
-* Writing is exact about both: `encode_value` rounds to the step and then refuses what is outside (section "Format").
+  parsers take them all) and liberal where the text is clear: leading zeros, integers as ``3037.0``, every form of an
+  ISO 8601 date and time, a duration with a fraction of a second, ``PT`` for none at all, equal labels of a boolean.
+  An ``xyz`` color whose x and y leave nothing for z is read as published. A date without a time is no point in time.
+* Reading is liberal about the declaration, too: firmware publishes enum members that its format does not list. Whether
+  a value fits its format is a separate question, `check_format`.
+* Writing is exact about both: `encode_value` writes one form of each value (durations in whole seconds, offsets from
+  UTC in minutes), rounds to the step and then refuses what is outside (section "Format"), and refuses a color whose z
+  would be less than 0.
 * Zero has no sign: ``-0.0`` on the wire is 0.0 here.
 """
 
@@ -20,9 +25,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, cast
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 import attrs
+
+from .times import parse_datetime, parse_duration
 
 __all__ = [
     "Color",
@@ -39,6 +46,9 @@ __all__ = [
     "encode_value",
     "parse_format",
 ]
+
+
+_T = TypeVar("_T")
 
 
 class InvalidPayload(ValueError):
@@ -133,7 +143,8 @@ def parse_format(datatype: Datatype, text: str | None) -> Format:
                 raise InvalidFormat("unknown color space")
             return ColorFormat(spaces)
         case Datatype.BOOLEAN:
-            if len(_distinct(text.split(","))) != 2:
+            labels = text.split(",")  # which may be equal: the wire says true or false whatever they are
+            if len(labels) != 2 or "" in labels:
                 raise InvalidFormat("a boolean has two labels")
             return None
         case _:
@@ -162,9 +173,8 @@ def _number_format(text: str) -> NumberFormat:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 # Lengths are bounded so that no text costs more than linear time: int() of a million digits does not.
-_INTEGER: Final = re.compile(rb"(-?[0-9]{1,20})(?:\.0*)?")  # lesson "3037.0 dropped": whole, written as a float
+_INTEGER: Final = re.compile(rb"(-?)0*([0-9]{1,19})(?:\.0*)?")  # lesson "3037.0 dropped": whole, written as a float
 _FLOAT: Final = re.compile(rb"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]-?[0-9]+)?")
-_DURATION: Final = re.compile(r"PT(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,9})S)?", re.ASCII)
 _INT64: Final = range(-(2**63), 2**63)
 _MAX_NUMBER_TEXT: Final = 1_100  # the longest exact binary64 in plain digits, -2**-1074, has 1,077
 
@@ -198,10 +208,10 @@ def _float(payload: bytes) -> float:
 
 
 def _integer(payload: bytes) -> int:
-    match = _INTEGER.fullmatch(payload)
+    match = _INTEGER.fullmatch(payload) if len(payload) <= _MAX_NUMBER_TEXT else None
     if match is None:
-        raise InvalidPayload("not a whole number")
-    value = int(match[1])
+        raise InvalidPayload("not a whole number, or one of more than 64 bits")
+    value = int(match[1] + match[2])
     if value not in _INT64:
         raise InvalidPayload("larger than a 64-bit integer")
     return value
@@ -227,18 +237,19 @@ def _color(payload: bytes) -> Color:
 
 
 def _datetime(payload: bytes) -> dt.datetime:
-    try:
-        return dt.datetime.fromisoformat(_word(payload))
-    except ValueError:
-        raise InvalidPayload("not an ISO 8601 date and time") from None
+    return _time(parse_datetime, payload)
 
 
 def _duration(payload: bytes) -> dt.timedelta:
-    match = _DURATION.fullmatch(_word(payload))
-    if match is None:
-        raise InvalidPayload("not a duration PT[xH][xM][xS]")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return dt.timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    return _time(parse_duration, payload)
+
+
+def _time(parse: Callable[[str], _T], payload: bytes) -> _T:
+    word = _word(payload)
+    try:
+        return parse(word)
+    except (OverflowError, ValueError) as error:
+        raise InvalidPayload(str(error)) from None
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -340,16 +351,22 @@ def encode_value(
         written != value and datatype is not Datatype.DATETIME
     ):  # in a repeated hour, equal times of two zones are not ==
         raise InvalidPayload(f"cannot be written as a {datatype}")
+    if isinstance(written, Color) and written.space == "xyz" and sum(map(_exactly, written.components)) > 1:
+        raise InvalidPayload("x and y are more than 1: there is nothing left for z")
     check_format(written, restriction)
     return payload
+
+
+def _exactly(number: float) -> Fraction:
+    return Fraction(str(number))
 
 
 def _to_step(value: float, datatype: Datatype, restriction: NumberFormat, current: float | None) -> float:
     """Round in decimal, as formats are written: in binary, three steps of 0.1 are more than 0.3."""
     bases = (restriction.minimum, restriction.maximum, current, 0)
-    base = Fraction(str(next(base for base in bases if base is not None)))
-    step = Fraction(str(restriction.step))
-    rounded = base + math.floor((Fraction(str(value)) - base) / step + Fraction(1, 2)) * step
+    base = _exactly(next(base for base in bases if base is not None))
+    step = _exactly(restriction.step or 1)
+    rounded = base + math.floor((_exactly(value) - base) / step + Fraction(1, 2)) * step
     return int(rounded) if datatype is Datatype.INTEGER and rounded.denominator == 1 else float(rounded)
 
 
@@ -369,7 +386,7 @@ def _encode(value: Value, datatype: Datatype) -> bytes:
             return value.encode()
         case Datatype.COLOR, Color():
             return ",".join(
-                (value.space, *(repr(float(part)).removesuffix(".0") for part in value.components))
+                (value.space, *(repr(float(part) + 0.0).removesuffix(".0") for part in value.components))
             ).encode()
         case Datatype.DATETIME, dt.datetime():
             return value.isoformat().encode()

@@ -40,11 +40,21 @@ def exact(value: Value) -> tuple[type, str]:
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+NOON_IN_OTHER_WORDS = [
+    *(b"2026-03-01 12:00:00Z", b"2026-03-01t12:00:00z", b"20260301T120000Z", b"2026-03-01T12Z", b"2026-03-01T12:00Z"),
+    *(b"2026-060T12:00:00Z", b"2026060T120000Z", b"2026-W09-7T12:00:00Z", b"2026W097T1200Z"),
+    *(b"2026-03-01T12:00:00,0Z", b"2026-03-01T12:00:00+00", b"2026-03-01T12:00:00-0000"),
+]
+
 VALID: list[tuple[Datatype, bytes, Value]] = [
     (INTEGER, b"21", 21),
     (INTEGER, b"0", 0),
     (INTEGER, b"-0", 0),
     (INTEGER, b"007", 7),
+    (INTEGER, b"0" * 1_000 + b"5", 5),
+    (INTEGER, b"-" + b"0" * 40 + b"9223372036854775808", -(2**63)),
+    (INTEGER, b"-0.0", 0),
     (INTEGER, b"-9223372036854775808", -(2**63)),
     (INTEGER, b"9223372036854775807", 2**63 - 1),
     (INTEGER, b"3037.0", 3037),  # firmware writes integers so
@@ -75,8 +85,18 @@ VALID: list[tuple[Datatype, bytes, Value]] = [
     (COLOR, b"hsv,300,50,75", Color("hsv", (300.0, 50.0, 75.0))),
     (COLOR, b"hsv,360,100,100", Color("hsv", (360.0, 100.0, 100.0))),
     (COLOR, b"xyz,0.25,0.34", Color("xyz", (0.25, 0.34))),
+    (COLOR, b"xyz,0.9,0.8", Color("xyz", (0.9, 0.8))),  # z would be less than 0: it is what the device says
     (DATETIME, b"2026-03-01T12:00:00Z", dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)),
     (DATETIME, b"2026-03-01T12:00:00.25", dt.datetime(2026, 3, 1, 12, 0, 0, 250_000)),  # noqa: DTZ001 - it says no zone
+    *((DATETIME, text, NOON) for text in NOON_IN_OTHER_WORDS),
+    (DATETIME, b"2026-02-28T24:00:00Z", dt.datetime(2026, 3, 1, tzinfo=dt.UTC)),
+    (DATETIME, b"2016-12-31T23:59:60Z", dt.datetime(2017, 1, 1, tzinfo=dt.UTC)),
+    (DATETIME, b"2026-03-01T12:00:00.1234567-00:00", NOON + dt.timedelta(microseconds=123_456)),
+    (DATETIME, b"2024-366T00Z", dt.datetime(2024, 12, 31, tzinfo=dt.UTC)),
+    (DATETIME, b"2020-W53-7T00:00:00Z", dt.datetime(2021, 1, 3, tzinfo=dt.UTC)),
+    (DURATION, b"PT1.5S", dt.timedelta(seconds=1.5)),
+    (DURATION, b"PT0,0000019S", dt.timedelta(microseconds=1)),
+    (DURATION, b"PT00000000000000000005M", dt.timedelta(minutes=5)),
     (DURATION, b"PT12H5M46S", dt.timedelta(hours=12, minutes=5, seconds=46)),
     (DURATION, b"PT5M", dt.timedelta(minutes=5)),
     (DURATION, b"PT", dt.timedelta()),
@@ -115,9 +135,36 @@ INVALID: dict[Datatype, list[bytes]] = {
         *(b"hsv,361,0,0", b"hsv,0,101,0", b"xyz,0.5,1.01", b"xyz,0.1,0.2,0.7", b"cmyk,1,2,3,4", b"rgb,nan,0,0", b",,"),
         *(b"rgb,0,256,0", b"rgb,0,0,256", b"hsv,0,0,101", b"hsv,-1,0,0", b"xyz,1.01,0.5", b"xyz,-0.1,0.5"),
     ],
-    DATETIME: [b"yesterday", b"2026-13-01T00:00:00", b"1772366400", b"12:00:00", b"2026-03-01T12:00:00+24:00"],
+    DATETIME: [
+        *(b"yesterday", b"2026-13-01T00:00:00", b"1772366400", b"12:00:00", b"2026-03-01T12:00:00+24:00"),
+        *(b"2026-03-01", b"2026-060", b"2026-W09-7"),  # at which time?
+        *(b"2026-03-01x12:00:00Z", b"2026-03-01\xc3\xa912:00:00Z", b"2026-03-0112:00:00Z", b"2026-03-01T12:00:00 Z"),
+        *(b"2026-03-01T24:00:01Z", b"2026-03-01T25:00Z", b"2026-03-01T12:60Z", b"2026-03-01T12:00:61Z"),
+        *(b"2026-000T12:00Z", b"2026-366T12:00Z", b"2026-W54-1T12:00Z", b"2026-W00-1T12:00Z", b"2026-W09-8T12:00Z"),
+        *(b"2026-02-29T12:00Z", b"0000-01-01T00:00Z", b"9999-12-31T24:00Z", b"2026-03-01T12:00:00+00:60"),
+        *(
+            b"2026-03-01T12:00:00+00:53:28",
+            b"2026-03-01T12.5Z",
+            b"9999-365T24:00:00Z",
+            b"9999-366T00Z",
+            b"+2026-03-01T12:00Z",
+        ),
+    ],
     DURATION: [
-        *(b"5M", b"P1D", b"PT1.5S", b"PT-5S", b"PT5", b"PT5S5M", b"pt5m", b"PT5M ", b"PT" + b"9" * 10 + b"H"),
+        *(
+            b"5M",
+            b"P1D",
+            b"PT1.5M",
+            b"PT.5S",
+            b"PT1.S",
+            b"PT-5S",
+            b"PT5",
+            b"PT5S5M",
+            b"pt5m",
+            b"PT5M ",
+            b"PT" + b"9" * 20 + b"H",
+        ),
+        *(b"P1DT2H", b"P", b"PT" + b"0" * 21 + b"S", b"PT99999999999999S"),
         b"PT" + ARABIC_DIGITS + b"S",
     ],
     JSON: [
@@ -203,6 +250,7 @@ def test_no_payload_raises_anything_but_invalid_payload(payload: bytes, datatype
         (COLOR, "xyz", ColorFormat(("xyz",))),
         (COLOR, "hsv,xyz,rgb", ColorFormat(("hsv", "xyz", "rgb"))),
         (BOOLEAN, "open,closed", None),
+        (BOOLEAN, "on,on", None),  # nothing hangs on them
         (JSON, '{"type": "array"}', None),
         (JSON, "not a schema", None),
         (STRING, "whatever", None),
@@ -230,7 +278,7 @@ def test_no_format_restricts_nothing(datatype: Datatype) -> None:
         *((FLOAT, text) for text in ("nan:", ":inf", " 0:1", "0:1e400", "+0:1")),
         *((ENUM, text) for text in ("", ",", "a,", "a,,b", "a,b,a")),
         *((COLOR, text) for text in ("", "cmyk", "rgb,rgb", "rgb, hsv")),
-        *((BOOLEAN, text) for text in ("", "on", "a,b,c", ",on", "on,on")),
+        *((BOOLEAN, text) for text in ("", "on", "a,b,c", ",on", "on,", ",")),
     ],
 )
 def test_an_illegal_format_is_an_error(datatype: Datatype, text: str) -> None:
@@ -295,6 +343,9 @@ def test_a_value_outside_its_format_is_refused_in_words(value: Value, restrictio
         (Color("xyz", (0.12345678, 0.00001)), COLOR, b"xyz,0.12345678,1e-05"),
         (dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC), DATETIME, b"2026-03-01T12:00:00+00:00"),
         (dt.timedelta(hours=12, minutes=5, seconds=46), DURATION, b"PT43546S"),
+        (dt.timedelta(), DURATION, b"PT0S"),
+        (Color("xyz", (0.1, 0.9)), COLOR, b"xyz,0.1,0.9"),
+        (Color("rgb", (-0.0, 0, 0)), COLOR, b"rgb,0,0,0"),
         ({"algorithm": "x", "on": True}, JSON, b'{"algorithm":"x","on":true}'),
         ([], JSON, b"[]"),
     ],
@@ -336,6 +387,8 @@ CIRCULAR.append(CIRCULAR)
         (Color("rgb", (1, 2, 256)), COLOR),
         (Color("rgb", (1, 2, math.nan)), COLOR),
         (Color("cmyk", (1, 2, 3, 4)), COLOR),
+        (Color("xyz", (0.9, 0.8)), COLOR),  # is read, and never written
+        (dt.datetime(2026, 3, 1, tzinfo=dt.timezone(dt.timedelta(seconds=3208))), DATETIME),
         (dt.date(2026, 3, 1), DATETIME),
         ("2026-03-01T12:00:00Z", DATETIME),
         (5, DURATION),
@@ -431,7 +484,7 @@ WRITABLE: dict[Datatype, st.SearchStrategy[Any]] = {
     ENUM: st.text(min_size=1).filter(lambda text: text != "\x00" and not text.startswith("\ufeff")),
     COLOR: st.builds(Color, st.just("rgb"), st.tuples(*[st.floats(0, 255)] * 3))
     | st.builds(Color, st.just("hsv"), st.tuples(st.floats(0, 360), st.floats(0, 100), st.floats(0, 100)))
-    | st.builds(Color, st.just("xyz"), st.tuples(*[st.floats(0, 1)] * 2)),
+    | st.builds(Color, st.just("xyz"), st.tuples(st.floats(0, 0.5), st.floats(0, 0.5))),
     DATETIME: st.datetimes(timezones=UTC_OFFSETS),
     DURATION: st.integers(0, 10**9 - 1).map(lambda seconds: dt.timedelta(seconds=seconds)),
     JSON: st.lists(DOCUMENTS, max_size=3) | st.dictionaries(st.text(), DOCUMENTS, max_size=3),
