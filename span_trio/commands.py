@@ -8,8 +8,8 @@ The rules of this room:
 * Commands to one property take turns. What was written and not confirmed is remembered, across links: as long as it
   may still act, "already so" is not believed.
 * What is reported of a command is `flights`' business.
-* A relay is commanded only over a link whose broker has just answered a ping, so that nothing is written into a frozen
-  one, to act minutes later (lesson E, "relay fires minutes after an outage").
+* What moves something, or may, is commanded only over a link whose broker has just answered a ping, so that nothing is
+  written into a frozen one, to act minutes later (lesson E, "relay fires minutes after an outage").
 * The auditor hears of every call, refusals included.
 """
 
@@ -50,7 +50,9 @@ Authorise: TypeAlias = Callable[[Command], Awaitable[bool | None]]
 RELAY_DEADLINE: Final = 5.0
 """Seconds that a relay command may take; likewise `DEADLINE` for all others (lesson E)."""
 DEADLINE: Final = 2.0
-_FRESH: Final = 1.0  # s: the age of a PINGRESP behind which a relay command may be written
+_MOVES: Final = {Control.RELAY, Control.CHARGER_LOCK, Control.PROPERTY}
+"""What moves something, or may: nobody knows what a property without a command of its own does."""
+_FRESH: Final = 1.0  # s: the age of a PINGRESP behind which such a command may be written
 _LOST_BEFORE: Final = "the link was lost before it was written"
 _AGEING: Final = _FRESH / 2  # s: at which we ask for another: it must not grow too old on the last yards
 
@@ -125,7 +127,7 @@ class Commands:
         if self._authorise is not None:
             await self._ask(self._authorise, command, deadline)
             offered, _ = self._check(command)
-        topic = property_topic(self._tracker.tree.domain, offered.device_id, offered.node_id, offered.property_id)
+        topic = property_topic(self._tracker.tree.domain, *offered.place)
         turn = self._turns.setdefault(topic, trio.Lock())
         with trio.CancelScope(deadline=deadline) as scope:
             await turn.acquire()
@@ -133,7 +135,7 @@ class Commands:
             return self._outcome(command, offered, CommandResult.FAILED, "an earlier command took all the time")
         try:
             self._check(command)
-            why = await self._ping(deadline) if command.control is Control.RELAY else None
+            why = await self._ping(deadline) if command.control in _MOVES else None
             if why is not None:
                 return self._outcome(command, offered, CommandResult.FAILED, why)
             offered, payload = self._check(command)  # what was true before may not be any more
@@ -181,7 +183,7 @@ class Commands:
             raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, str(command))
 
     async def _ping(self, deadline: float) -> str | None:
-        """Why a relay command must not follow now; ``None`` if the broker answers."""
+        """Why a command that moves something must not follow now; ``None`` if the broker answers."""
         if self._is_fresh(_AGEING):
             return None
         if self.link is None:
@@ -205,7 +207,7 @@ class Commands:
     def _is_so(self, topic: str, flight: Flight) -> bool:
         """Whether there is nothing to do: it is so, nothing else is meant, and nothing is on its way."""
         forest, offered = self._tracker.tree.forest, flight.offered
-        place = offered.device_id, offered.node_id, offered.property_id
+        place = offered.place
         target = forest.target(*place)
         return (
             not self._flights.may_undo(topic, flight.wanted)
@@ -229,14 +231,14 @@ class Commands:
                 self._check(command)
             except SpanPanelError as refusal:  # not live, locked, or gone, while it waited for the writer
                 return str(refusal)
-            is_frozen = command.control is Control.RELAY and not self._is_fresh()
+            is_frozen = command.control in _MOVES and not self._is_fresh()
             return "the broker's last answer was too old when it could be written" if is_frozen else None
 
         def may_go() -> bool:
             flight.held_back = why_not()
             return flight.held_back is None
 
-        place = offered.device_id, offered.node_id, offered.property_id
+        place = offered.place
         qos = 1 if offered.declaration.retained else 0  # nobody shall queue what is an event (Homie, QoS and retain)
         publishing = link.publishing(set_topic(self._tracker.tree.domain, *place), payload, qos=qos, may_go=may_go)
         with (
@@ -274,7 +276,7 @@ class Commands:
         publication: Publication | None = None,
     ) -> CommandOutcome:
         forest, at = self._tracker.tree.forest, now()
-        place = offered.device_id, offered.node_id, offered.property_id
+        place = offered.place
         requester = None if offered.requester_id is None else forest.value(*place[:2], offered.requester_id)
 
         def instant(when: float | None) -> Instant | None:

@@ -83,8 +83,10 @@ class Control(enum.StrEnum):
     """Parent/child schema only; heard only while the battery's link is not OK."""
     CHARGE_LIMIT = "charge limit"
     """The user's limit of a charger, A (r202627 on)."""
+    CHARGER_LOCK = "charger lock"
+    """The lock of a charger's connector, where it can be set (hardware 3.0)."""
     PROPERTY = "property"
-    """A property that span_trio has no field for, and that declares itself as settable."""
+    """Any other property that declares itself as settable."""
 
 
 class CommandResult(enum.StrEnum):
@@ -116,8 +118,8 @@ class RefusalReason(enum.StrEnum):
     NO_SUCH_PROPERTY = "no such property"
     NO_SUCH_CONTROL = "no such control"
     """It is there and has nothing of the kind: another schema, an older firmware, no battery."""
-    MODELLED = "has a field of its own"
-    """A property that span_trio has a field for: it has a command of its own, or is not to be set."""
+    MODELLED = "has a command of its own"
+    """A property that another command is for, with its locks and its rules."""
     AWAY = "not ready"
     """The device's own ``$state`` is not ``ready``."""
     ALWAYS_ON = "always on"

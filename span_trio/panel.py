@@ -13,7 +13,7 @@ from .arguments import demand, demand_function, is_time
 from .broadcast import EdgeReader, UpdateReader, ValueReader
 from .command import CommandOutcome
 from .credentials import SpanCredentials
-from .enums import ConnectionReason, Control, DominantPowerSource, GridState, RelayState, ShedPriority
+from .enums import ConnectionReason, Control, DominantPowerSource, GridState, LockState, RelayState, ShedPriority
 from .errors import SpanPanelConnectionError
 from .homie import ConnectionEdge, Instant, Obstacle
 from .options import PanelOptions
@@ -270,7 +270,8 @@ class SpanPanel:
     ) -> CommandOutcome:
         """Say when a circuit is shed: OFF_GRID, SOC_THRESHOLD or NEVER. Otherwise as `set_circuit_relay`.
 
-        Also for a circuit whose relay is locked; without a battery it is not known to have any effect.
+        The relay and the priority of a circuit are locked each by its own declaration. Without a battery a priority is
+        not known to have any effect.
         """
         return await self._commands.send(Control.PRIORITY, circuit_id, priority, within)
 
@@ -308,13 +309,27 @@ class SpanPanel:
         """
         return await self._commands.send(Control.CHARGE_LIMIT, node_id, amps, within)
 
+    async def set_evse_lock(
+        self, node_id: str, state: LockState | str, *, within: float | None = None
+    ) -> CommandOutcome:
+        """Lock or unlock a charger's connector. Otherwise as `set_circuit_relay`, with 2 s for all of it.
+
+        Args:
+            node_id: a key of ``snapshot.evse``.
+            state: LOCKED or UNLOCKED.
+            within: see there.
+
+        Only where the charger's own description declares its lock as settable, as on hardware 3.0.
+        """
+        return await self._commands.send(Control.CHARGER_LOCK, node_id, state, within)
+
     async def set_property(
         self, device_id: str, node_id: str, property_id: str, value: object, *, within: float | None = None
     ) -> CommandOutcome:
-        """Set a property that span_trio has no field for. Otherwise as `set_circuit_relay`.
+        """Set a property that no other command is for. Otherwise as `set_circuit_relay`, with 2 s for all of it.
 
-        Only what is in ``snapshot.adopted_devices`` or ``snapshot.extension_properties`` and declares itself as
-        settable; what has a field has a command of its own, or is not to be set. Parent/child panels only.
+        Only what declares itself as settable: `controls` has them, and so have ``snapshot.adopted_devices`` and
+        ``snapshot.extension_properties``. It may move something, so it goes behind a ping as a relay does.
 
         Args:
             device_id: the Homie device; likewise ``node_id`` and ``property_id``, as those say them.

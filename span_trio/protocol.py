@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final, Protocol, runtime_checkable
 
 from .command import CommandOutcome
-from .enums import Control, DominantPowerSource, GridState, RelayState, ShedPriority
+from .enums import Control, DominantPowerSource, GridState, LockState, RelayState, ShedPriority
 from .homie import ConnectionEdge, Instant
 from .snapshot import SpanPanelSnapshot
 from .span import FieldMetadata, OfferedControl
@@ -42,7 +42,9 @@ class PanelCapability(enum.Flag):
     CHARGE_LIMIT_CONTROL = enum.auto()
     """A charger's limit may be set."""
     PROPERTY_CONTROL = enum.auto()
-    """A property that span_trio has no field for may be set."""
+    """A property that no other command is for may be set."""
+    CHARGER_LOCK_CONTROL = enum.auto()
+    """A charger's connector may be locked and unlocked."""
 
 
 CAPABILITY_OF_CONTROL: Final[Mapping[Control, PanelCapability]] = {
@@ -51,6 +53,7 @@ CAPABILITY_OF_CONTROL: Final[Mapping[Control, PanelCapability]] = {
     Control.DOMINANT_POWER_SOURCE: PanelCapability.POWER_SOURCE_CONTROL,
     Control.ISLANDING: PanelCapability.POWER_SOURCE_CONTROL,
     Control.CHARGE_LIMIT: PanelCapability.CHARGE_LIMIT_CONTROL,
+    Control.CHARGER_LOCK: PanelCapability.CHARGER_LOCK_CONTROL,
     Control.PROPERTY: PanelCapability.PROPERTY_CONTROL,
 }
 
@@ -157,8 +160,14 @@ class PanelControlProtocol(Protocol):
         """Limit a charger's current."""
         ...
 
+    async def set_evse_lock(
+        self, node_id: str, state: LockState | str, *, within: float | None = None
+    ) -> CommandOutcome:
+        """Lock or unlock a charger's connector."""
+        ...
+
     async def set_property(
         self, device_id: str, node_id: str, property_id: str, value: object, *, within: float | None = None
     ) -> CommandOutcome:
-        """Set a property that span_trio has no field for."""
+        """Set a property that no other command is for."""
         ...

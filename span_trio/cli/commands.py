@@ -43,7 +43,7 @@ from ..span import HomieSchema
 from .access import clients, fqdn, passphrase
 from .asking import DeclinedError
 from .connection import Panel, Positive, panel_options, run
-from .control import OfflineError, charge_limit, islanding, priority, relay
+from .control import OfflineError, charge_limit, evse_lock, islanding, priority, relay
 from .demo import demo, simulate
 from .discover import discover
 from .identity import ChangedCaError, ca, status
@@ -217,7 +217,7 @@ def _print_snapshot(taken: SpanPanelSnapshot, when: dt.datetime | str, *, as_jso
 
 _COMMANDS: Final = (
     (discover, register, panels, forget, status, ca, clients, fqdn, passphrase),
-    (controls, relay, priority, charge_limit, islanding),
+    (controls, relay, priority, charge_limit, evse_lock, islanding),
     (demo, simulate),
 )
 for _command in (each for some in _COMMANDS for each in some):

@@ -24,7 +24,7 @@ import trio
 from rich.console import Console
 
 from ..command import CommandOutcome, CommandRecord
-from ..enums import CommandResult, Control, GridState, RefusalReason, RelayState, ShedPriority
+from ..enums import CommandResult, Control, GridState, LockState, RefusalReason, RelayState, ShedPriority
 from ..errors import (
     SpanPanelError,
     SpanPanelLockedError,
@@ -42,7 +42,7 @@ from .dashboard import power
 from .targets import Target, chargers, choose, circuits
 from .text import printable
 
-__all__ = ["OfflineError", "ask", "charge_limit", "islanding", "priority", "relay"]
+__all__ = ["OfflineError", "ask", "charge_limit", "evse_lock", "islanding", "priority", "relay"]
 
 _EXIT_CODES: Final[Mapping[CommandResult, int]] = {
     CommandResult.CONFIRMED: 0,
@@ -138,12 +138,35 @@ def charge_limit(ctx: click.Context, /, *, panel: Panel, charger: str | None, am
 
     CHARGER may be left out if there is only one.
     """
-    if amps is None:
-        charger, amps = None, charger
-    if amps is None:
-        raise click.UsageError("Missing argument 'AMPS'.", ctx)
-    wanted = _AMPS.convert(amps, None, ctx)
-    _carry_out(panel, _Wish(control=Control.CHARGE_LIMIT, wanted=wanted, whom=charger, **others))
+    whom, wanted = _charger_and(amps, charger, "AMPS", _AMPS, ctx)
+    _carry_out(panel, _Wish(control=Control.CHARGE_LIMIT, wanted=wanted, whom=whom, **others))
+
+
+@click.command()
+@panel_options
+@click.argument("charger", required=False)
+@click.argument("state", required=False, metavar="STATE")
+@_WITHIN
+@_JSON
+@click.pass_context
+def evse_lock(ctx: click.Context, /, *, panel: Panel, charger: str | None, state: str | None, **others: Any) -> None:
+    """Lock or unlock the connector of CHARGER (its id, or its circuit's name): STATE is "locked" or "unlocked".
+
+    CHARGER may be left out if there is only one. Only for chargers that let their lock be set, on hardware 3.0.
+    """
+    whom, wanted = _charger_and(state, charger, "STATE", _choice("locked", "unlocked"), ctx)
+    _carry_out(panel, _Wish(control=Control.CHARGER_LOCK, wanted=LockState(wanted.upper()), whom=whom, **others))
+
+
+def _charger_and(
+    value: str | None, charger: str | None, name: str, kind: click.ParamType[Any], ctx: click.Context
+) -> tuple[str | None, Any]:
+    """A charger, which may be left out, and the value behind it."""
+    if value is None:
+        charger, value = None, charger
+    if value is None:
+        raise click.UsageError(f"Missing argument '{name}'.", ctx)
+    return charger, kind.convert(value, None, ctx)
 
 
 @click.command()
@@ -204,7 +227,7 @@ def _target(wish: _Wish, snapshot: SpanPanelSnapshot, serial_number: str) -> Tar
     match wish.control:
         case Control.RELAY | Control.PRIORITY:
             return choose("circuit", wish.whom, circuits(snapshot))
-        case Control.CHARGE_LIMIT:
+        case Control.CHARGE_LIMIT | Control.CHARGER_LOCK:
             return choose("charger", wish.whom, chargers(snapshot))
         case _:
             return Target(serial_number)
@@ -230,6 +253,7 @@ async def _send(opened: SpanPanel, wish: _Wish, subject: str) -> CommandOutcome:
         Control.RELAY: partial(opened.set_circuit_relay, subject),
         Control.PRIORITY: partial(opened.set_circuit_priority, subject),
         Control.CHARGE_LIMIT: partial(opened.set_evse_charge_limit, subject),
+        Control.CHARGER_LOCK: partial(opened.set_evse_lock, subject),
         Control.ISLANDING: opened.assert_islanding_state,
     }
     try:

@@ -70,6 +70,8 @@ def _is(offered: OfferedControl, snapshot: SpanPanelSnapshot) -> str | int | Non
             return None if circuit is None else circuit.priority
         case Control.CHARGE_LIMIT:
             return None if charger is None else charger.charge_current_limit_a
+        case Control.CHARGER_LOCK:
+            return None if charger is None else charger.lock_state
         case Control.DOMINANT_POWER_SOURCE:
             return snapshot.dominant_power_source
         case Control.ISLANDING:

@@ -2,21 +2,22 @@
 
 `model` (which data model a panel publishes, and what to wait for); `flat` and `fields` (builder and tables for firmware
 to r202627); `tree`, `parts`, `child_fields`, `islanding` and `adopt` (the same for r202633 on); `tables`, `convert` and
-`derive` (what both share); `controls` (what can be commanded); `schema` (what properties are where a description is
-bare), `schema_changes` (between two of them), `private` (what no snapshot shows), `panels` (which devices are panels),
-`phases`.
+`derive` (what both share); `controls` and `offered` (what can be commanded); `schema` (what properties are where a
+description is bare), `schema_changes` (between two of them), `private` (what no snapshot shows), `panels` (which
+devices are panels), `phases`.
 """
 
 from typing import Final
 
 from ..homie import Fallback
 from .child_fields import CAPABILITIES
-from .controls import OfferedControl, controls, resolve_command
+from .controls import controls, resolve_command
 from .derive import firmware_build
 from .fields import circuit_id
 from .flat import FlatBuilder
 from .metadata import FieldMetadata, FieldPresence, field_metadata
 from .model import DataModel, Version, awaited, data_model
+from .offered import OfferedControl
 from .panels import find_panels
 from .phases import (
     PhaseDistribution,

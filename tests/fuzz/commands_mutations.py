@@ -133,7 +133,7 @@ def an_event_is_queued_by_the_broker(
     return _publishing(self, topic, payload, qos=max(qos, 1), may_go=may_go)
 
 
-@instead("format", _controls, "_encode")
+@instead("format", _controls, "encode")
 def any_text_will_do(_offered: Any, wanted: object) -> bytes:
     return str(wanted).encode()
 

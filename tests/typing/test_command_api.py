@@ -13,6 +13,7 @@ from span_trio import (
     Control,
     GridState,
     Instant,
+    LockState,
     OfferedControl,
     PanelCapability,
     PanelControlProtocol,
@@ -45,6 +46,8 @@ async def command(panel: SpanPanel) -> None:
     assert_type(await panel.assert_islanding_state(GridState.ON_GRID, within=0.5), CommandOutcome)
     assert_type(await panel.set_evse_charge_limit("drive", 16), CommandOutcome)
     assert_type(await panel.set_evse_charge_limit("drive", "16"), CommandOutcome)
+    assert_type(await panel.set_evse_lock("drive", LockState.LOCKED), CommandOutcome)
+    assert_type(await panel.set_evse_lock("drive", "LOCKED"), CommandOutcome)
     assert_type(await panel.set_property("heater", "control", "plan", {"a": [1]}), CommandOutcome)
     told(outcome)
     asked(outcome.command)
@@ -94,7 +97,9 @@ def of_circuits(control: Control) -> bool:
     match control:
         case Control.RELAY | Control.PRIORITY:
             return True
-        case Control.DOMINANT_POWER_SOURCE | Control.ISLANDING | Control.CHARGE_LIMIT | Control.PROPERTY:
+        case Control.DOMINANT_POWER_SOURCE | Control.ISLANDING | Control.PROPERTY:
+            return False
+        case Control.CHARGE_LIMIT | Control.CHARGER_LOCK:
             return False
 
 

@@ -1,4 +1,4 @@
-"""Commands to a parent/child panel, end to end: its four, and the properties that nobody modelled."""
+"""Commands to a parent/child panel, end to end: its five, and the properties that no other command is for."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import trio
 from span_trio import (
     CommandResult,
     Control,
+    LockState,
     PanelCapability,
     RefusalReason,
     SpanPanelCommandError,
+    SpanPanelCommandValueError,
     SpanPanelLockedError,
 )
 from tests.unit.commanding import Answer, Desk, acknowledge, both, ignore, obey
+from tests.unit.link.broker import Kind
 from tests.unit.link.house import topic
 from tests.unit.mqtt import packets
 from tests.unit.span.child_house import DRIVE, HOUSE, KITCHEN, ROOT, WIRING, describe, full_house_retained
@@ -24,6 +27,7 @@ from tests.unit.span.child_house import DRIVE, HOUSE, KITCHEN, ROOT, WIRING, des
 pytestmark = pytest.mark.virtual_time
 
 HEATER: Final = "water-heater"
+LOCK: Final = {"datatype": "enum", "format": "UNLOCKED,LOCKED", "settable": True}
 NODES: Final[dict[str, Any]] = {
     "control": {
         "type": "energy.ebus.capability.control",
@@ -39,11 +43,12 @@ NODES: Final[dict[str, Any]] = {
 
 
 def retained(**changes: str) -> dict[str, bytes]:
-    """The full house and a heater without a class; `changes` by path, ``__`` for ``/`` below the heater."""
+    """The full house, its charger's lock settable, and a heater without a class; `changes` by name, of the heater."""
     children = [*(device for device, (_, parent) in HOUSE.items() if parent == ROOT), HEATER]
     found = {
         **full_house_retained(),
         f"{ROOT}/$description": json.dumps(describe("distribution-enclosure", children=children)),
+        f"{DRIVE}/$description": json.dumps(describe("evse", parent=ROOT, switch__lock_state=LOCK)),
         f"{HEATER}/$state": "ready",
         f"{HEATER}/$description": json.dumps(describe("water-heater", parent=ROOT, nodes=NODES)),
         **{f"{HEATER}/control/{name}": value for name, value in changes.items()},
@@ -59,9 +64,10 @@ def retained(**changes: str) -> dict[str, bytes]:
         (Control.ISLANDING, f"{ROOT}/shed/asserted-islanding-state", b"OFF_GRID"),
         (Control.DOMINANT_POWER_SOURCE, f"{ROOT}/shed/asserted-islanding-state", b"OFF_GRID"),
         (Control.CHARGE_LIMIT, f"{DRIVE}/config/user-max-charge-current", b"20"),
+        (Control.CHARGER_LOCK, f"{DRIVE}/switch/lock-state", b"UNLOCKED"),
     ],
 )
-async def test_each_of_the_four_is_written_to_its_own_device_and_confirmed_there(
+async def test_each_of_the_five_is_written_to_its_own_device_and_confirmed_there(
     control: Control, where: str, payload: bytes
 ) -> None:
     desk = Desk(retained=retained())
@@ -72,6 +78,7 @@ async def test_each_of_the_four_is_written_to_its_own_device_and_confirmed_there
             Control.ISLANDING: lambda: panel.assert_islanding_state("OFF_GRID"),
             Control.DOMINANT_POWER_SOURCE: lambda: panel.set_dominant_power_source("BATTERY"),
             Control.CHARGE_LIMIT: lambda: panel.set_evse_charge_limit("SD-2231", 20),
+            Control.CHARGER_LOCK: lambda: panel.set_evse_lock("SD-2231", LockState.UNLOCKED),
         }
         outcome = await calls[control]()
         assert (outcome.result, outcome.command.control) == (CommandResult.CONFIRMED, control)
@@ -257,7 +264,8 @@ async def test_capabilities_say_what_is_offered_and_not_locked_now() -> None:
         assert {offered.control for offered in panel.controls()} == set(Control) - {Control.DOMINANT_POWER_SOURCE}
         desk.broker.publish(topic("$state", DRIVE), "lost")
         await panel.ping()
-        assert panel.capabilities == everything & ~PanelCapability.CHARGE_LIMIT_CONTROL
+        of_chargers = PanelCapability.CHARGE_LIMIT_CONTROL | PanelCapability.CHARGER_LOCK_CONTROL
+        assert panel.capabilities == everything & ~of_chargers
         desk.broker.connection.say(packets.publish(topic("$state"), b"lost"))
         await panel.ping()
         assert panel.capabilities == always
@@ -274,3 +282,36 @@ async def test_a_stranger_that_reports_then_contradicts_was_confirmed_once() -> 
         outcome = await panel.set_property(HEATER, "control", "mode", "BOOST")
         assert outcome.result is CommandResult.CONFIRMED  # it was seen
         assert outcome.value in {"BOOST", "ECO"}  # and that is how it is now
+
+
+async def test_what_may_move_something_goes_behind_a_ping_as_a_relay_does() -> None:
+    desk = Desk(retained=retained(mode="ECO"))
+    async with desk.opened() as panel:
+        for call in (
+            lambda: panel.set_evse_lock("SD-2231", "UNLOCKED"),
+            lambda: panel.set_property(HEATER, "control", "mode", "BOOST"),
+        ):
+            await trio.sleep(1.5)
+            pings = desk.broker.connection.kinds.count(Kind.PINGREQ)
+            assert (await call()).is_done
+            assert desk.broker.connection.kinds[-2:] == [Kind.PINGREQ, Kind.PUBLISH]
+            assert desk.broker.connection.kinds.count(Kind.PINGREQ) == pings + 1
+
+
+async def test_lesson_e_no_lock_moves_behind_a_broker_that_is_frozen() -> None:
+    desk = Desk(retained=retained())
+    async with desk.opened() as panel:
+        desk.broker.instead[Kind.PINGREQ] = lambda *_: None
+        await trio.sleep(1.5)
+        outcome = await panel.set_evse_lock("SD-2231", "UNLOCKED")
+        assert (outcome.result, outcome.detail) == (CommandResult.FAILED, "the broker did not answer a ping in time")
+    assert desk.orders == []
+
+
+@pytest.mark.parametrize("state", ["UNKNOWN", "locked", "", "OPEN", True, None])
+async def test_a_lock_is_locked_or_unlocked_and_nothing_else(state: Any) -> None:
+    desk = Desk(retained=retained())
+    async with desk.opened() as panel:
+        with pytest.raises(SpanPanelCommandValueError, match="only to UNLOCKED or LOCKED"):
+            await panel.set_evse_lock("SD-2231", state)
+    assert desk.orders == []

@@ -72,6 +72,11 @@ REFUSED: dict[str, tuple[Call, type[SpanPanelCommandError], RefusalReason]] = {
     ),
     "a property of a flat panel": (
         lambda panel: panel.set_property(panel.serial_number, "core", "door", "OPEN"),
+        SpanPanelLockedError,
+        RefusalReason.NOT_SETTABLE,
+    ),
+    "a property of a flat panel that is none": (
+        lambda panel: panel.set_property(panel.serial_number, "core", "doors", "OPEN"),
         SpanPanelUnknownTargetError,
         RefusalReason.NO_SUCH_PROPERTY,
     ),

@@ -17,6 +17,8 @@ from span_trio.simulator import HouseSpec, SimulatedPanel, built_in
 from tests.unit.cli.control_helpers import KITCHEN, OUTLETS, Box, says
 from tests.unit.cli.helpers import ESCAPE, fails, run
 
+CHARGER = "Garage Charger (sd-2231-00042, positions 23 and 25)"
+
 # --- refusals ---
 
 
@@ -38,6 +40,7 @@ from tests.unit.cli.helpers import ESCAPE, fails, run
             ["charge-limit", "h", "41"],
             "the charge limit of sd-2231-00042 cannot be set to 41, only within 0..40: out of range",
         ),
+        (20, ["evse-lock", "h", "locked"], f"the charger lock of {CHARGER}: no such control"),
         (20, ["relay", "h", "unmapped_tab_31", "closed"], "there is no circuit 'unmapped_tab_31'"),
         (
             20,
@@ -64,6 +67,9 @@ def test_a_refusal_is_one_sentence_and_a_code(code: int, command: list[str], sen
         ["charge-limit", "h"],
         ["charge-limit", "h", "garage charger"],
         ["charge-limit", "h", "16.5"],
+        ["evse-lock", "h"],
+        ["evse-lock", "h", "garage charger"],
+        ["evse-lock", "h", "garage charger", "unknown"],
     ],
 )
 def test_wrong_usage(command: list[str], box: Box) -> None:
@@ -189,7 +195,8 @@ def test_a_command_finds_its_panel_as_any_other(monkeypatch: pytest.MonkeyPatch)
     for place in (control, offers):
         monkeypatch.setattr(place, "open_span_panel", remember)
     commands: list[list[str]] = [["relay", "c", "closed"], ["priority", "c", "never"], ["charge-limit", "c", "6"]]
+    commands += [["evse-lock", "c", "locked"]]
     for name, *rest in [*commands, ["islanding", "off-grid"], ["controls"]]:
         result = run(name, "panel.local", *rest, "--transport", "wss", "--serial", "nt-1")
         assert result.exit_code == 130
-    assert given == [("panel.local", "wss", "nt-1")] * 5
+    assert given == [("panel.local", "wss", "nt-1")] * 6

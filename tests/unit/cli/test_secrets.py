@@ -57,7 +57,8 @@ ELSEWHERE = {
     "replay",  # likewise
     "simulate",  # prints what opens a panel that is not real: that is what it is for
 }
-COMMANDING = {"charge-limit", "controls", "islanding", "priority", "relay"}  # they open a panel as `snapshot` does
+COMMANDING = {"charge-limit", "controls", "evse-lock", "islanding", "priority", "relay"}
+"""They open a panel as `snapshot` does."""
 
 
 def leaves(group: click.Group, *above: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``set_property``: only what nobody modelled, on a device of the tree, that declares itself as settable."""
+"""``set_property``: only what declares itself as settable and has no command of its own, on a device of the tree."""
 
 from __future__ import annotations
 
@@ -143,9 +143,9 @@ def test_a_value_that_it_does_not_take_is_refused(name: str, wanted: object, rea
         (at("locked"), SpanPanelLockedError, RefusalReason.NOT_SETTABLE),
         (at("nope"), SpanPanelUnknownTargetError, RefusalReason.NO_SUCH_PROPERTY),
         (f"{KITCHEN}/switch/relay", SpanPanelUnknownTargetError, RefusalReason.MODELLED),
-        (f"{KITCHEN}/info/name", SpanPanelUnknownTargetError, RefusalReason.MODELLED),
+        (f"{KITCHEN}/info/name", SpanPanelLockedError, RefusalReason.NOT_SETTABLE),
         (f"{ROOT}/shed/asserted-islanding-state", SpanPanelUnknownTargetError, RefusalReason.MODELLED),
-        (f"{ROOT}/info/data-model-version", SpanPanelUnknownTargetError, RefusalReason.MODELLED),
+        (f"{ROOT}/info/data-model-version", SpanPanelLockedError, RefusalReason.NOT_SETTABLE),
         (f"{DRIVE}/config/user-max-charge-current", SpanPanelUnknownTargetError, RefusalReason.MODELLED),
         ("foreign/control/mode", SpanPanelUnknownTargetError, RefusalReason.NO_SUCH_PROPERTY),
         ("//", SpanPanelUnknownTargetError, RefusalReason.NO_SUCH_PROPERTY),

@@ -16,7 +16,8 @@ from tests.unit.span.control_helpers import find, offers, published, refusal
 from tests.unit.span.helpers import DRIVE, GARAGE, HOUSE, KITCHEN, ROOT, SMALL, SOLAR, FlatPanel
 
 RELAY, PRIORITY, SOURCE = Control.RELAY, Control.PRIORITY, Control.DOMINANT_POWER_SOURCE
-ISLANDING, LIMIT, PROPERTY = Control.ISLANDING, Control.CHARGE_LIMIT, Control.PROPERTY
+ISLANDING, PROPERTY = Control.ISLANDING, Control.PROPERTY
+LIMIT, LOCK = Control.CHARGE_LIMIT, Control.CHARGER_LOCK
 DASHED = "AC3DCCDA-46A9-4B98-878A-227DF6FED588"
 
 
@@ -148,8 +149,12 @@ def test_a_bare_flat_panel_offers_what_all_flat_firmware_has_and_no_charge_limit
         (LIMIT, "nope", RefusalReason.NO_SUCH_CHARGER),
         (LIMIT, KITCHEN, RefusalReason.NO_SUCH_CONTROL),
         (ISLANDING, ROOT, RefusalReason.NO_SUCH_CONTROL),
-        (PROPERTY, f"{ROOT}/core/door", RefusalReason.NO_SUCH_PROPERTY),
-        (PROPERTY, f"{ROOT}/{KITCHEN}/relay", RefusalReason.NO_SUCH_PROPERTY),
+        (PROPERTY, f"{ROOT}/core/doors", RefusalReason.NO_SUCH_PROPERTY),
+        (PROPERTY, f"{ROOT}/core/door", RefusalReason.NOT_SETTABLE),
+        (PROPERTY, f"{ROOT}/{KITCHEN}/relay", RefusalReason.MODELLED),
+        (PROPERTY, f"{KITCHEN}/relay", RefusalReason.NO_SUCH_PROPERTY),
+        (LOCK, "nope", RefusalReason.NO_SUCH_CHARGER),
+        (LOCK, DRIVE, RefusalReason.NO_SUCH_CONTROL),
     ],
 )
 def test_lesson_b_a_topic_is_never_put_together_from_what_a_caller_says(
