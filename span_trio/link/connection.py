@@ -131,8 +131,6 @@ class Connection:
         """One session, if it comes to that: why there is none now, how long to wait at most, and what is fatal."""
         try:
             lost = await self._session(events)
-        except SpanPanelError as error:
-            failure: Exception = error
         except Exception as error:  # noqa: BLE001 - whatever it is: told, and tried again
             failure = error
         else:

@@ -150,7 +150,7 @@ def _at(path: Path, tree: ast.Module, place: _Place, node: ast.AST, around: _Aro
         ast.copy_location(new, node)
         ast.fix_missing_locations(new)
         was, now = _difference(place, node, new, around)
-        line = int(getattr(node, "lineno", None) or getattr(around.statement, "lineno", 1))
+        line: int = getattr(node if hasattr(node, "lineno") else around.statement, "lineno", 1)
         is_inside = around.in_function and not isinstance(around.statement, _Function)
         yield Mutant(path, ".".join(around.names), line, was, now, around.reach, is_inside, tree, place, new)
     if not isinstance(node, ast.JoinedStr):

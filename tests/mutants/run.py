@@ -9,11 +9,12 @@ but for those that `equivalent.toml` lists with a reason: they are no mistakes. 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import time
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -33,7 +34,10 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "span_trio/auditor.py": (_COMMANDS,),
     "span_trio/homie/slots.py": ("tests/unit/homie", "tests/unit/span/test_controls.py"),
     "span_trio/span/controls.py": ("tests/unit/span/test_*control*.py", _COMMANDS),
-    "span_trio/link": ("tests/unit/link", "tests/unit/test_panel*.py", "tests/unit/test_closing.py"),
+    "span_trio/link": (
+        "tests/unit/link",
+        *(f"tests/unit/test_{what}.py" for what in ("closing*", "panel*", "reconnect*", "rotation")),
+    ),
 }
 """Where the tests of a file are, if not in the folder of its name or, of one that has none, in tests/unit itself."""
 
@@ -92,6 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, metavar="N", help="try only so many, drawn by chance")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
     parser.add_argument("--at-least", type=float, default=100.0, metavar="PERCENT", help="to be noticed (100)")
+    parser.add_argument("--tests", nargs="+", metavar="PATH", help="instead of those that the table names for the file")
+    budget = "seconds that the tests of one mutant may take: the slow ones are left out (no limit)"
+    parser.add_argument("--budget", type=float, default=math.inf, metavar="S", help=budget)
     parser.add_argument("--all", action="store_true", help="print those that are noticed, too, and by which test")
     options = parser.parse_args(arguments)
 
@@ -109,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = [found[index] for index in sorted(drawn)]
 
     preload()
-    counts = _try(found, known, tell_all=options.all)
+    counts = _try(found, known, options.tests, options.budget, tell_all=options.all)
     for path in sorted(counts):
         _tell(str(path), counts[path])
     total = Count(*(sum(column) for column in zip(*counts.values(), strict=True)))
@@ -119,7 +126,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if stale or total.share < options.at_least else 0
 
 
-def _try(found: list[Mutant], known: dict[tuple[str, str, str, str], str], *, tell_all: bool) -> dict[Path, Count]:
+_Keys = Collection[tuple[str, str, str, str]]
+
+
+def _try(
+    found: list[Mutant], known: _Keys, tests: Sequence[str] | None, budget: float, *, tell_all: bool
+) -> dict[Path, Count]:
     trials: dict[Mutant, Trial] = {}
     began = time.monotonic()
 
@@ -130,9 +142,11 @@ def _try(found: list[Mutant], known: dict[tuple[str, str, str, str], str], *, te
             print(f"killed by {trial.by}, {trial.seconds:.1f} s: {mutant}", flush=True)
 
     meant = [mutant for mutant in found if mutant.key not in known]
-    for tests in sorted({tuple(tests_of(mutant.path)) for mutant in meant}):
-        group = [mutant for mutant in meant if tuple(tests_of(mutant.path)) == tests]
-        reach, tried = try_in_functions(group, tests, tell)
+    groups: dict[tuple[str, ...], list[Mutant]] = {}
+    for mutant in meant:
+        groups.setdefault(tuple(tests or tests_of(mutant.path)), []).append(mutant)
+    for named, group in groups.items():
+        reach, tried = try_in_functions(group, named, budget, tell)
         for mutant, trial in zip(group, tried, strict=True):
             if trial is None:
                 trials[mutant] = try_at_import(mutant, reach)
@@ -149,9 +163,7 @@ def _try(found: list[Mutant], known: dict[tuple[str, str, str, str], str], *, te
     return counts
 
 
-def _stale(
-    known: dict[tuple[str, str, str, str], str], found: list[Mutant], whole: set[Path]
-) -> list[tuple[str, str, str, str]]:
+def _stale(known: _Keys, found: list[Mutant], whole: set[Path]) -> list[tuple[str, str, str, str]]:
     keys = {mutant.key for mutant in found}
     return [key for key in known if Path(key[0]) in whole and key not in keys]
 

@@ -25,6 +25,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Final, NamedTuple, NoReturn
@@ -35,7 +36,7 @@ import pytest
 
 from .operators import Mutant
 
-__all__ = ["Reach", "Trial", "measure", "preload", "try_at_import", "try_in_functions"]
+__all__ = ["Reach", "Trial", "preload", "try_at_import", "try_in_functions"]
 
 _LIBRARIES: Final = (
     *("attrs", "httpx", "hypothesis.stateful", "paho.mqtt.client", "rich.console", "trio.testing", "trio_websocket"),
@@ -62,12 +63,17 @@ def preload() -> None:
         importlib.import_module(name)
 
 
+_Lines = dict[str, dict[int, frozenset[str]]]
+"""File -> line -> the tests that run it."""
+
+
 @attrs.frozen
 class Reach:
-    """Which test runs which line, and how long each takes, s."""
+    """Which test runs which line, how long each takes, s, and how long those of one mutant may."""
 
-    lines: dict[str, dict[int, frozenset[str]]]
+    lines: _Lines
     seconds: dict[str, float]
+    budget: float
     _kills: Counter[str] = attrs.field(factory=Counter[str])
 
     def tests(self, mutant: Mutant) -> list[str]:
@@ -75,7 +81,9 @@ class Reach:
         lines = self.lines.get(str(mutant.path.resolve()), {})
         wanted = lines if mutant.reach is None else [line for line in mutant.reach if line in lines]
         found = frozenset[str]().union(*(lines[line] for line in wanted))
-        return sorted(found, key=lambda test: (-self._kills[test], self.seconds[test], test))
+        ordered = sorted(found, key=lambda test: (-self._kills[test], self.seconds[test], test))
+        spent = accumulate(self.seconds[test] for test in ordered)
+        return [test for test, until in zip(ordered, spent, strict=True) if until <= self.budget or test is ordered[0]]
 
     def note(self, test: str) -> None:
         """It has noticed something: it may notice more."""
@@ -92,7 +100,9 @@ class Reach:
 Told = Callable[[Mutant, Trial], object]
 
 
-def try_in_functions(found: Sequence[Mutant], tests: Sequence[str], tell: Told) -> tuple[Reach, list[Trial | None]]:
+def try_in_functions(
+    found: Sequence[Mutant], tests: Sequence[str], budget: float, tell: Told
+) -> tuple[Reach, list[Trial | None]]:
     """Try those that are in a function; returns which test reaches what, and a trial each, ``None`` for the others.
 
     Raises:
@@ -102,7 +112,7 @@ def try_in_functions(found: Sequence[Mutant], tests: Sequence[str], tell: Told) 
         result = Path(folder, "result")
 
         def run() -> int:
-            session = _Session(found, tell, folder)
+            session = _Session(found, budget, tell, folder)
             code = _pytest(tests, folder, session)
             result.write_bytes(pickle.dumps((session.reach, session.trials)))
             return code
@@ -134,9 +144,9 @@ class _Teller:
 class _Session(_Teller):
     """A plugin: instead of running the tests once, it does so for each mutant."""
 
-    def __init__(self, found: Sequence[Mutant], tell: Told, folder: str) -> None:
+    def __init__(self, found: Sequence[Mutant], budget: float, tell: Told, folder: str) -> None:
         super().__init__()
-        self.reach = Reach({}, {})
+        self.reach = Reach({}, {}, budget)
         self.trials: list[Trial | None] = []
         self._found = found
         self._tell = tell
@@ -145,7 +155,8 @@ class _Session(_Teller):
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
-        self.reach = measure(list(items.values()), {mutant.path for mutant in self._found}, self._folder)
+        lines, seconds = _measure(list(items.values()), {mutant.path for mutant in self._found}, self._folder)
+        self.reach = attrs.evolve(self.reach, lines=lines, seconds=seconds)
         functions = _functions({str(mutant.path.resolve()) for mutant in self._found})
         gc.freeze()
         for mutant in self._found:
@@ -201,7 +212,7 @@ def _functions(paths: set[str]) -> dict[_Name, FunctionType]:
     return {_name(each.__code__): each for each in living if each.__code__.co_filename in paths}
 
 
-def measure(items: list[pytest.Item], paths: set[Path], folder: Path) -> Reach:
+def _measure(items: list[pytest.Item], paths: set[Path], folder: Path) -> tuple[_Lines, dict[str, float]]:
     """Run these tests as they are.
 
     Raises:
@@ -227,13 +238,13 @@ def measure(items: list[pytest.Item], paths: set[Path], folder: Path) -> Reach:
 
     if not items or _wait(_forked(run, quiet=False)) != 0:
         raise RuntimeError("without a mutant, the tests do not pass")
-    return Reach(_contexts(data), pickle.loads(times.read_bytes()))  # noqa: S301 - our own
+    return _contexts(data), pickle.loads(times.read_bytes())  # noqa: S301 - our own
 
 
-def _contexts(data: Path) -> dict[str, dict[int, frozenset[str]]]:
+def _contexts(data: Path) -> _Lines:
     found = coverage.CoverageData(str(data))
     found.read()
-    lines: dict[str, dict[int, frozenset[str]]] = defaultdict(dict)
+    lines: _Lines = defaultdict(dict)
     for path in found.measured_files():
         for line, contexts in found.contexts_by_lineno(path).items():
             lines[path][line] = frozenset(contexts) - {""}
@@ -300,7 +311,8 @@ def try_at_import(mutant: Mutant, reach: Reach) -> Trial:
 def _pytest(tests: Sequence[str], folder: str, plugin: object) -> int:
     quiet = ["--quiet", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "no:terminalreporter"]
     how = ["--numprocesses=0", f"--basetemp={Path(folder, 'basetemp')}", "--capture=no"]
-    ours = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of libraries that were imported before
+    # Of libraries that were imported before; and what takes long is noticed here.
+    ours = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-o", "faulthandler_timeout=0"]
     return int(pytest.main([*quiet, *how, *ours, *tests], plugins=[plugin]))
 
 

@@ -14,6 +14,7 @@ import trio
 
 from span_trio import (
     ConnectionReason,
+    PanelOptions,
     SpanCredentials,
     SpanPanelAPIError,
     SpanPanelCertificateError,
@@ -64,6 +65,14 @@ async def change(bench: Bench, served: TlsHouse, to: Certificates, advertised: s
     for stream in list(served.streams):
         await trio.aclose_forcefully(stream)
     await bench.until(lambda: len(bench.edges) > seen)
+
+
+async def test_the_context_is_made_once_and_there_is_none_without_tls() -> None:
+    connection = Bench(Broker(), PINNED, CA, PanelOptions()).connection
+    made = await connection.tls()
+    assert made is not None
+    assert await connection.tls() is made
+    assert await Bench(Broker(), PINNED, CA, PanelOptions(transport="mqtt")).connection.tls() is None
 
 
 # --- the leaf ---------------------------------------------------------------------------------------------------------
