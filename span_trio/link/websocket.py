@@ -250,7 +250,7 @@ class _Wire(trio.abc.Stream):
             return "the peer hung up during the handshake"
         if status is None and self._greeting:
             return "the peer speaks no WebSocket"
-        if self._greeting or self.crash is None:
+        if self._greeting:
             return "the peer answers the upgrade wrongly"
         return f"it cannot be asked for: {self.crash}"
 
@@ -264,9 +264,6 @@ class _Wire(trio.abc.Stream):
             data = await self.below.receive_some(max_bytes)
         except trio.BrokenResourceError as error:
             self.broken = error
-            self.end()
-            raise
-        except trio.ClosedResourceError:
             self.end()
             raise
         self._greeting += data[: _STATUS_ENDS - len(self._greeting)]

@@ -43,8 +43,9 @@ _LIBRARIES: Final = (
     *("trustme", "zeroconf"),
 )
 _MEMORY: Final = 4 * 2**30  # bytes; a mutant that never stops collecting something must not take the machine with it
-_PATIENCE: Final = 5  # times as long as the tests take without a mutant
+_PATIENCE: Final = 3  # times as long as the tests take without a mutant
 _STARTING: Final = 20.0  # s that importing and collecting may take
+_BESIDES: Final = 2.0  # s that any test may take besides
 _IDLE: Final = 8.0  # s without computing anything: it waits for ever
 _TIME: Final = 99  # the exit code then
 _CANNOT: Final = 98  # the exit code of one whose code cannot be put in place
@@ -89,9 +90,9 @@ class Reach:
         """It has noticed something: it may notice more."""
         self._kills[test] += 1
 
-    def limit(self, tests: Sequence[str]) -> float:
-        """How long they may take, s of computing."""
-        return _STARTING + _PATIENCE * sum(self.seconds[test] for test in tests)
+    def limit(self, test: str) -> float:
+        """How long it may take, s of computing."""
+        return _BESIDES + _PATIENCE * self.seconds[test]
 
 
 # --- in functions -----------------------------------------------------------------------------------------------------
@@ -127,8 +128,13 @@ def try_in_functions(
 class _Teller:
     """A plugin: with a mutant, the process ends with the first test that fails; without one, that is printed."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
         self.told: int | None = None
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if self.told is not None:
+            signal.setitimer(signal.ITIMER_PROF, self.reach.limit(nodeid))  # and then the process ends
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and self.told is not None:
@@ -145,8 +151,7 @@ class _Session(_Teller):
     """A plugin: instead of running the tests once, it does so for each mutant."""
 
     def __init__(self, found: Sequence[Mutant], budget: float, tell: Told, folder: str) -> None:
-        super().__init__()
-        self.reach = Reach({}, {}, budget)
+        super().__init__(Reach({}, {}, budget))
         self.trials: list[Trial | None] = []
         self._found = found
         self._tell = tell
@@ -165,7 +170,7 @@ class _Session(_Teller):
             def run(mutant: Mutant = mutant, tests: list[str] = tests) -> int:
                 return self._run(mutant, [items[test] for test in tests], functions)
 
-            trial = _tried(self, run, self.reach, tests) if mutant.is_in_function else None
+            trial = _tried(self, run, tests) if mutant.is_in_function else None
             if trial is not None:
                 self._tell(mutant, trial)
             self.trials.append(trial)
@@ -257,8 +262,8 @@ def _contexts(data: Path) -> _Lines:
 class _Chosen(_Teller):
     """A plugin: runs some tests, in this order."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
-        super().__init__()
+    def __init__(self, reach: Reach, tests: Sequence[str]) -> None:
+        super().__init__(reach)
         self._places = {test: place for place, test in enumerate(tests)}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -293,14 +298,14 @@ class _Finder(importlib.abc.MetaPathFinder):
 def try_at_import(mutant: Mutant, reach: Reach) -> Trial:
     """Run the tests that could notice it, until one does, on a library that is imported with it."""
     tests = reach.tests(mutant)
-    plugin = _Chosen(tests)
+    plugin = _Chosen(reach, tests)
     with tempfile.TemporaryDirectory() as folder:
 
         def run() -> int:
             sys.meta_path.insert(0, _Finder(mutant))
             return _pytest(list(dict.fromkeys(test.partition("::")[0] for test in tests)), folder, plugin)
 
-        trial = _tried(plugin, run, reach, tests)
+        trial = _tried(plugin, run, tests)
     assert trial is not None
     return trial
 
@@ -316,16 +321,15 @@ def _pytest(tests: Sequence[str], folder: str, plugin: object) -> int:
     return int(pytest.main([*quiet, *how, *ours, *tests], plugins=[plugin]))
 
 
-def _tried(teller: _Teller, run: Callable[[], int], reach: Reach, tests: Sequence[str]) -> Trial | None:
+def _tried(teller: _Teller, run: Callable[[], int], tests: Sequence[str]) -> Trial | None:
     """Run that, within limits, in a process; ``None`` if it cannot be."""
     if not tests:
         return Trial(None, 0.0)
-    limit = int(reach.limit(tests))
     heard, teller.told = os.pipe()
     began = time.monotonic()
 
     def limited() -> int:
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+        signal.setitimer(signal.ITIMER_PROF, _STARTING)
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         threading.Thread(target=_end_when_idle, daemon=True).start()
         return run()
@@ -336,7 +340,7 @@ def _tried(teller: _Teller, run: Callable[[], int], reach: Reach, tests: Sequenc
     with os.fdopen(heard, "rb") as pipe:
         test = pipe.read().decode()
     if test:
-        reach.note(test)
+        teller.reach.note(test)
     by = test or _end(status)
     return None if by == "" else Trial(by, time.monotonic() - began)
 
@@ -353,7 +357,7 @@ def _end_when_idle() -> None:
 def _end(status: int) -> str | None:
     """What noticed, if no test did; empty: it could not be tried."""
     if os.WIFSIGNALED(status):
-        return "time" if os.WTERMSIG(status) == signal.SIGXCPU else f"signal {os.WTERMSIG(status)}"
+        return "time" if os.WTERMSIG(status) == signal.SIGPROF else f"signal {os.WTERMSIG(status)}"
     match os.WEXITSTATUS(status):
         case 0:
             return None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import itertools
-import re
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Iterator
 from unittest import mock
 
 import pytest
@@ -21,131 +18,24 @@ from span_trio import SpanPanelConnectionError
 from span_trio.link import websocket
 from span_trio.link.websocket import accept_websocket, open_websocket
 from tests.unit.link.house import SteppingCancel, run
+from tests.unit.link.websocket_peer import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    MAX,
+    PING,
+    PONG,
+    TEXT,
+    Below,
+    Peer,
+    closing,
+    connected,
+    frame,
+    frames_of,
+    living,
+)
 
 pytestmark = pytest.mark.virtual_time
-
-MAX = 200_000
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-
-
-# --- a peer by hand ---
-
-
-def frame(payload: bytes, opcode: int = BINARY, *, final: bool = True) -> bytes:
-    """One frame of a server."""
-    length = len(payload)
-    if length < 126:
-        size = bytes([length])
-    elif length < 65_536:
-        size = b"\x7e" + length.to_bytes(2, "big")
-    else:
-        size = b"\x7f" + length.to_bytes(8, "big")
-    return bytes([final << 7 | opcode]) + size + payload
-
-
-def closing(code: int | None, reason: str = "") -> bytes:
-    return frame(b"" if code is None else code.to_bytes(2, "big") + reason.encode(), CLOSE)
-
-
-def frames_of(data: bytes) -> list[tuple[int, bytes]]:
-    """Opcode and payload of each short frame that a client sent."""
-    frames: list[tuple[int, bytes]] = []
-    while data:
-        length = data[1] & 0x7F
-        assert data[0] & 0x80
-        assert data[1] & 0x80
-        assert length < 126
-        mask, payload, rest = data[2:6], data[6 : 6 + length], data[6 + length :]
-        masked = zip(payload, itertools.cycle(mask), strict=False)
-        frames.append((data[0] & 0x0F, bytes(byte ^ key for byte, key in masked)))
-        data = rest
-    return frames
-
-
-class Below(trio.abc.Stream):
-    """A stream in memory, of which a test sees more than its users do."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
-        self.taken = 0
-        self.closed = False
-        self.on_receive: Callable[[], None] = lambda: None
-        self.on_send: Callable[[], None] = lambda: None
-        self.clogged: trio.Event | None = None
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        self.on_receive()
-        data = await self.stream.receive_some(max_bytes)
-        self.taken += len(data)
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self.on_send()
-        if self.clogged is not None:
-            await self.clogged.wait()
-        await self.stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        if self.clogged is not None:
-            await self.clogged.wait()
-        await self.stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        self.closed = True
-        await self.stream.aclose()
-
-
-class Peer:
-    """A server that does what it is told."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
-        self.request = b""
-
-    async def asked(self) -> bytes:
-        while not self.request.endswith(b"\r\n\r\n"):
-            data = await self.stream.receive_some()
-            if not data:
-                break
-            self.request += data
-        return self.request
-
-    async def accept(self, behind: bytes = b"", *, subprotocol: str | None = "mqtt") -> None:
-        found = re.search(rb"(?i)sec-websocket-key: (\S+)\r\n", await self.asked())
-        if found is None:  # the client hung up
-            return
-        token = hashlib.sha1(found[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()  # noqa: S324 - RFC 6455
-        chosen = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
-        await self.stream.send_all(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
-            f"{chosen}Sec-WebSocket-Accept: {base64.b64encode(token).decode()}\r\n\r\n".encode()
-            + behind
-        )
-
-    async def send(self, *frames: bytes) -> None:
-        await self.stream.send_all(b"".join(frames))
-
-    async def heard(self) -> list[tuple[int, bytes]]:
-        """The frames that have come since the last time."""
-        await wait_all_tasks_blocked()
-        return frames_of(bytes(await self.stream.receive_some()))
-
-
-@contextlib.asynccontextmanager
-async def connected(
-    behind: bytes = b"", *, max_message: int = MAX
-) -> AsyncGenerator[tuple[trio.abc.Stream, Peer, Below], None]:
-    """A WebSocket, its peer, and the stream below it."""
-    ours, theirs = memory_stream_pair()
-    below, peer = Below(ours), Peer(theirs)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(peer.accept, behind)
-        try:
-            async with open_websocket(below, "panel", 9001, max_message=max_message) as stream:
-                yield stream, peer, below
-        except BaseExceptionGroup as group:  # pragma: no cover
-            raise AssertionError("a group") from group
-    assert below.closed
 
 
 @pytest.fixture(params=["draining", "one by one"])
@@ -164,10 +54,6 @@ async def received(stream: trio.abc.Stream) -> bytes:
     while more := await stream.receive_some():
         data += more
     return data
-
-
-def living() -> int:
-    return trio.lowlevel.current_statistics().tasks_living
 
 
 # --- a stream ---
@@ -227,6 +113,17 @@ async def test_many_messages_come_in_one_go() -> None:
         await peer.send(*(frame(b"%04d" % number) for number in range(1000)))
         await wait_all_tasks_blocked()
         assert await stream.receive_some() == b"".join(b"%04d" % number for number in range(1000))
+
+
+@either_way
+async def test_no_more_is_taken_than_was_asked_for() -> None:
+    async with connected() as (stream, peer, _):
+        await peer.send(frame(b"12345"), frame(b"67"))
+        await wait_all_tasks_blocked()
+        assert [await stream.receive_some(size) for size in (2, 1, 4)] == [b"12", b"3", b"4567"]
+        for _ in range(10):  # of what was taken to the last byte, nothing counts any more
+            await peer.send(frame(bytes(MAX // 2)))
+            assert await stream.receive_some(MAX // 2) == bytes(MAX // 2)
 
 
 async def test_a_burst_wakes_a_waiting_reader_once() -> None:
@@ -434,6 +331,7 @@ async def test_a_peer_that_gives_no_websocket_is_one_sentence(answer: bytes, *, 
         async with open_websocket(below, "panel", 9001, max_message=MAX):
             raise AssertionError
     assert str(caught.value).startswith("no WebSocket with panel:9001/mqtt: ")
+    assert hangs_up or caught.value.__cause__ is not None
     assert below.closed
     assert below.taken <= 140_000
     assert living() == before
@@ -470,9 +368,10 @@ async def test_a_stream_that_breaks_during_the_handshake_is_one_sentence(when: s
         below.on_send = break_it
     else:
         below.on_receive = break_it
-    with pytest.raises(SpanPanelConnectionError, match=r"mqtt: it broke: .*Connection reset by peer"):
+    with pytest.raises(SpanPanelConnectionError, match=r"mqtt: it broke: .*reset by peer") as caught:
         async with open_websocket(below, "panel", 9001, max_message=MAX):
             raise AssertionError
+    assert isinstance(caught.value.__cause__, trio.BrokenResourceError)
     assert below.closed
 
 
@@ -558,6 +457,8 @@ async def test_a_peer_that_hangs_up_is_heard_to_that_point() -> None:
             await stream.receive_some()
         with pytest.raises(trio.BrokenResourceError, match="hung up without closing"):
             await stream.send_all(b"more")
+        with pytest.raises(trio.BrokenResourceError, match="hung up without closing"):
+            await stream.wait_send_all_might_not_block()
         await stream.aclose()
 
 
@@ -573,6 +474,22 @@ async def test_a_stream_that_breaks_says_why() -> None:
         with pytest.raises(trio.BrokenResourceError, match=r"the stream below broke: .*reset by peer") as caught:
             await stream.receive_some()
         assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+
+@either_way
+async def test_a_stream_that_raises_something_else_breaks_it_with_that_cause() -> None:
+    def fail() -> None:
+        raise ValueError("a bug below")
+
+    async with connected() as (stream, peer, below):
+        assert stream.transport_stream is below  # type: ignore[attr-defined]
+        below.on_receive = fail
+        await peer.send(frame(b"good"))
+        assert await stream.receive_some() == b"good"
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError, match="the WebSocket failed: a bug below") as caught:
+            await stream.receive_some()
+        assert isinstance(caught.value.__cause__, ValueError)
 
 
 @either_way
@@ -599,7 +516,7 @@ async def test_a_stream_that_breaks_in_sending_wakes_the_reader() -> None:
 async def test_a_stream_that_is_closed_below_breaks_it() -> None:
     async with connected() as (stream, _, below):
         await below.aclose()
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError, match="the WebSocket failed: the stream below was closed"):
             await stream.receive_some()
         with pytest.raises(trio.BrokenResourceError):
             await stream.send_all(b"more")
@@ -836,9 +753,9 @@ async def test_one_task_at_a_time_sends() -> None:
         below.clogged = trio.Event()
         nursery.start_soon(stream.send_all, b"one")
         await wait_all_tasks_blocked()
-        with pytest.raises(trio.BusyResourceError):
+        with pytest.raises(trio.BusyResourceError, match="another task is sending to this stream"):
             await stream.send_all(b"two")
-        with pytest.raises(trio.BusyResourceError):
+        with pytest.raises(trio.BusyResourceError, match="another task is sending to this stream"):
             await stream.wait_send_all_might_not_block()
         below.clogged.set()
 
@@ -872,6 +789,8 @@ async def test_a_client_that_wants_something_else_is_one_sentence(request_: byte
         async with accept_websocket(below, max_message=MAX):
             raise AssertionError
     assert below.closed
+    if sentence == "not for MQTT":
+        assert bytes(await theirs.receive_some()).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_client_that_asks_for_nothing_is_given_up_in_time() -> None:
