@@ -13,6 +13,7 @@ import trio.lowlevel
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import check_two_way_stream, memory_stream_pair, wait_all_tasks_blocked
+from trio_websocket import WebSocketConnection
 
 from span_trio import SpanPanelConnectionError
 from span_trio.link import websocket
@@ -413,8 +414,9 @@ async def test_a_websocket_that_is_closed_is_heard_to_the_end(code: int | None) 
         await peer.send(frame(b"the last "), frame(b"words"), closing(code, "bye"))
         assert await received(stream) == b"the last words"
         assert await stream.receive_some() == b""
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError) as caught:
             await stream.send_all(b"more")
+        assert caught.value.__cause__ is None
         assert [opcode for opcode, _ in await peer.heard()] == [CLOSE]
         await peer.stream.aclose()
         assert await stream.receive_some() == b""
@@ -455,10 +457,11 @@ async def test_a_peer_that_hangs_up_is_heard_to_that_point() -> None:
         assert await stream.receive_some() == b"good"
         with pytest.raises(trio.BrokenResourceError, match="hung up without closing"):
             await stream.receive_some()
-        with pytest.raises(trio.BrokenResourceError, match="hung up without closing"):
-            await stream.send_all(b"more")
-        with pytest.raises(trio.BrokenResourceError, match="hung up without closing"):
-            await stream.wait_send_all_might_not_block()
+        for what in (stream.send_all(b"more"), stream.wait_send_all_might_not_block()):
+            with trio.testing.assert_checkpoints():
+                with pytest.raises(trio.BrokenResourceError, match="hung up without closing") as caught:
+                    await what
+                assert caught.value.__cause__ is None
         await stream.aclose()
 
 
@@ -633,13 +636,33 @@ async def test_closing_says_goodbye_and_waits_for_the_peer_s() -> None:
     async with connected() as (stream, peer, below), trio.open_nursery() as nursery:
         nursery.start_soon(stream.aclose)
         assert await peer.heard() == [(CLOSE, b"\x03\xe8")]
-        assert not below.closed
-        await peer.send(frame(b"too late"), closing(1000))
-        await wait_all_tasks_blocked()
+        for is_closed in (False, True):
+            assert below.closed == is_closed
+            for what in (stream.receive_some(), stream.send_all(b"x"), stream.wait_send_all_might_not_block()):
+                with (
+                    trio.testing.assert_checkpoints(),
+                    pytest.raises(trio.ClosedResourceError, match="this stream was closed"),
+                ):
+                    await what
+            if not is_closed:
+                await peer.send(frame(b"too late"), closing(1000))
+            await wait_all_tasks_blocked()
+
+
+async def test_what_goes_wrong_inside_has_a_cause_when_sending_and_is_nothing_when_closing() -> None:
+    async def fail(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("a bug inside")
+
+    async with connected() as (stream, _, below):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(WebSocketConnection, "send_message", fail)
+            patch.setattr(WebSocketConnection, "aclose", fail)
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await stream.send_all(b"data")
+            assert isinstance(caught.value.__cause__, ValueError)
+            await stream.aclose()
         assert below.closed
-        for what in (stream.receive_some(), stream.send_all(b"x"), stream.wait_send_all_might_not_block()):
-            with pytest.raises(trio.ClosedResourceError):
-                await what
 
 
 @pytest.mark.parametrize("clogged", [False, True])
