@@ -7,6 +7,8 @@ sees a whole state: what is live, what is published and what `PanelTracker.snaps
 from __future__ import annotations
 
 import logging
+from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -26,6 +28,23 @@ from .tracker import PanelTracker
 __all__ = ["PanelAccumulator"]
 
 _log = logging.getLogger("span_trio.panel")
+
+
+_TURN: Final = 0.02  # s
+_PORTION: Final = 256
+
+
+def _portions(events: list[LinkEvent]) -> Iterator[LinkEvent]:
+    """The same, with messages in portions that end behind a description: those are what may take long."""
+    for event in events:
+        if not isinstance(event, list):
+            yield event
+            continue
+        start = 0
+        for end, message in enumerate(event, 1):
+            if end == len(event) or end - start == _PORTION or message.topic.endswith("/$description"):
+                yield event[start:end]
+                start = end
 
 
 def _mark(edge: ConnectionEdge, missed: int) -> ConnectionEdge:
@@ -59,6 +78,7 @@ class PanelAccumulator:
     async def run(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> SpanPanelError:
         """Follow the connection, until what it brings cannot be understood; returns why."""
         tracker = self.tracker
+        waiting = deque[LinkEvent]()
         while True:
             request = tracker.tree.next_subscription()
             if request is not None and self.link is not None:
@@ -68,16 +88,22 @@ class PanelAccumulator:
                 self.broadcast.publish(snapshot)
                 self._note_version()
                 self.first.set()
-            batch = await self._next(events)
+            if not waiting:
+                waiting.extend(_portions(await self._next(events)))
             at = now()
-            for event in batch:
-                self._take(event, at)
-            tracker.tick(at)  # behind them: time in which we did not look is nobody's silence
+            while waiting:
+                self._take(waiting.popleft(), at)
+                if now().monotonic > at.monotonic + _TURN:
+                    break
+            if not waiting:
+                tracker.tick(at)  # behind them: time in which we did not look is nobody's silence
             self._note_edges()
             obstacle = tracker.tree.obstacle
             if obstacle is not None and obstacle.reason is ConnectionReason.DATA_MODEL:
                 what = f"{tracker.tree.root} publishes a data model that is not known: {obstacle.detail}"
                 return SpanPanelDataModelError(what, tracker.published_version.text or "")
+            if waiting:
+                await trio.lowlevel.checkpoint()  # whoever sends us much work shall not keep others from theirs
 
     async def _next(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> list[LinkEvent]:
         """The next list of events; an empty one when it is time to look at the clock."""

@@ -9,11 +9,14 @@ The rules of this room:
 * Two fields are the exception, since firmware expresses locks with them: a ``settable`` that is not exactly true
   means *not settable*, a ``retained`` that is not exactly false means *retained*; the property stays.
 * A node without a ``properties`` key is *bare*: it accepts every property. With one, the declaration is authoritative.
-* Bounded: nodes and properties beyond ``MAX_OBJECTS`` make the document malformed (70,000 circuits are no house).
+* Bounded, since it is parsed in one go while nothing else runs: more than ``MAX_BYTES``, or more nodes, properties and
+  children than ``MAX_OBJECTS``, make the document malformed. The largest of a real panel has 8 kB and 80 of them.
+* What was parsed before is not parsed again: a panel that comes back says what it said.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeGuard, TypeVar
 
@@ -23,6 +26,7 @@ from .topics import is_valid_id
 from .values import Datatype, Format, InvalidFormat, InvalidPayload, load_json, parse_format
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_OBJECTS",
     "DescriptionError",
     "DeviceDescription",
@@ -32,7 +36,11 @@ __all__ = [
     "parse_properties",
 ]
 
-MAX_OBJECTS: Final = 16_384
+MAX_BYTES: Final = 256 * 1024
+MAX_OBJECTS: Final = 4_096
+_MAX_BRACKETS: Final = 4 * MAX_OBJECTS  # arrays and objects of JSON, in what nobody reads included
+_KEPT_BRACKETS: Final = 256  # of a document that is remembered when it is parsed: what is parsed takes memory, too
+_KEPT_BYTES: Final = 32 * 1024
 _T = TypeVar("_T")
 
 
@@ -86,8 +94,24 @@ def parse_description(payload: bytes, device: str) -> DeviceDescription:
 
     Raises:
         DescriptionError: the payload is not a JSON object, a field of the device itself is malformed, the convention
-            version is not 5, or the document is larger than any device.
+            version is not 5, or the document is larger than ``MAX_BYTES`` or ``MAX_OBJECTS`` allow.
     """
+    if len(payload) > MAX_BYTES:
+        raise DescriptionError(f"more than {MAX_BYTES} bytes")
+    brackets = payload.count(b"{") + payload.count(b"[")
+    if brackets > _MAX_BRACKETS:
+        raise DescriptionError(f"more than {_MAX_BRACKETS} JSON arrays and objects")
+    if brackets <= _KEPT_BRACKETS and len(payload) <= _KEPT_BYTES:
+        return _parse_and_remember(payload, device)
+    return _parse(payload, device)
+
+
+@functools.lru_cache(maxsize=256)  # a house has up to 60 devices
+def _parse_and_remember(payload: bytes, device: str) -> DeviceDescription:
+    return _parse(payload, device)
+
+
+def _parse(payload: bytes, device: str) -> DeviceDescription:
     try:
         document = load_json(payload.decode())
     except UnicodeDecodeError:

@@ -8,7 +8,8 @@ The rules of this room:
 * A value is decoded once, on arrival, by its declaration; by the caller's ``fallback`` for its node's type where a
   description is bare; as text where neither knows it. What does not decode shows nothing.
 * A malformed ``$description`` never replaces a good one. What is malformed is dropped and counted, never raised (I9).
-* Bounded (I8): devices, topics and bytes of raw payload. What does not fit marks the device it hit as ``overflowed``.
+* Bounded (I8): devices, topics (of each device, too: a new description reads all of its own again) and bytes of raw
+  payload. What does not fit marks the device it hit as ``overflowed``.
 * What changed since the last `Forest.take_dirty` is known by device and node; nobody scans.
 """
 
@@ -74,7 +75,9 @@ class Forest:
         device = self._device(topic.device)
         if device is None:
             return None
-        if len(self._slots) >= self._ledger.limits.topics and topic.kind is not TopicKind.LOG:
+        limits = self._ledger.limits
+        full = len(self._slots) >= limits.topics or device.topics >= limits.device_topics
+        if full and topic.kind is not TopicKind.LOG:
             self._ledger.overflow(device, "too many topics")
             return None
         slot = self._slots[text] = SLOTS[topic.kind](self._ledger, device, topic)
@@ -122,24 +125,30 @@ class Forest:
             del device.nodes[node.id]
             self._ledger.dirty.nodes.pop(node, None)  # its device is dirty, too
 
-    def _redeclare(self, device: Device) -> None:
-        """Apply a new description: nodes appear and vanish, every kept payload is decoded anew."""
+    def _redeclare(self, device: Device, *, everything: bool = False) -> None:
+        """Apply a new description: nodes appear and vanish, and what is kept of those that changed is decoded anew."""
         described = device.described
+        changed: set[Node] = set()
         for name in described:
             if name not in device.nodes:
                 device.nodes[name] = Node(name, device)
         for node in list(device.nodes.values()):
-            node.description = described.get(node.id)
+            description = described.get(node.id)
+            if everything or description != node.description:
+                changed.add(node)
+            node.description = description
             self._sweep(device, node)
-        for slot in self._properties.get(device.id, {}).values():
-            slot.redeclare()
+        if changed:
+            for slot in self._properties.get(device.id, {}).values():
+                if slot.node in changed:
+                    slot.redeclare()
         self._ledger.dirty.devices.add(device.id)
 
     def set_fallback(self, fallback: Fallback) -> None:
         """Use other declarations for bare nodes from now on; what is kept is decoded anew."""
         self._ledger.fallback = fallback
         for device in self.devices.values():
-            self._redeclare(device)
+            self._redeclare(device, everything=True)
 
     def confirm(self, device: Device) -> None:
         """The values of a settling device are its own again (`Event.CONFIRMED`)."""

@@ -54,6 +54,7 @@ class Limits:
     devices: int = attrs.field(default=512, validator=_check_limit)
     topics: int = attrs.field(default=65_536, validator=_check_limit)
     payload_bytes: int = attrs.field(default=64 * 2**20, validator=_check_limit)
+    device_topics: int = attrs.field(default=4_096, validator=_check_limit)
 
 
 @attrs.define

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import AsyncGenerator
 from typing import Any, cast
@@ -10,6 +11,8 @@ from typing import Any, cast
 import pytest
 import trio
 import trio.lowlevel
+from hypothesis import given
+from hypothesis import strategies as st
 
 from span_trio import (
     ConnectionEdge,
@@ -18,6 +21,7 @@ from span_trio import (
     PanelOptions,
     SpanPanelSnapshot,
     SpanPanelStaleDataError,
+    accumulate,
 )
 from span_trio.accumulate import PanelAccumulator, now
 from span_trio.commands import Commands
@@ -384,3 +388,51 @@ async def test_a_message_too_large_of_a_stranger_is_nothing_to_us() -> None:
         await trio.sleep(2)
         assert made.accumulator.tracker.tree.live
         assert len(made.published) == 1
+
+
+# --- others get their turn ---
+
+
+async def test_others_get_their_turn_while_much_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = [live("$description", json.dumps({"nodes": {}, "version": number}), "car") for number in range(20)]
+    monkeypatch.setattr(accumulate, "_TURN", -1.0)  # so that everything takes too long
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with live_bench() as made:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            await trio.lowlevel.checkpoint()
+            before, received = turns, made.accumulator.tracker.messages
+            made._send.send_nowait([[*hostile, live(POWER, "-7")], [live(POWER, "-8")]])
+            while made.accumulator.tracker.messages < received + 22:
+                await trio.lowlevel.checkpoint()
+            assert turns - before >= 22
+            nursery.cancel_scope.cancel()
+        monkeypatch.undo()
+        await trio.sleep(2)
+        assert made.power[-1] == 8.0
+
+
+async def test_a_burst_that_does_not_take_long_is_taken_at_once() -> None:
+    async with live_bench(snapshot_interval=0) as made:
+        messages = [live(POWER, f"{-number}") for number in range(1_000)]
+        await made.say(messages, [live("$description", '{"nodes": {}}', "car"), live(POWER, "-1")])
+        assert made.power == [150.5, 1.0]
+
+
+@given(st.lists(st.lists(st.sampled_from(["$description", "a/b", "x/$description/y"]), max_size=600) | st.just(PASSED)))
+def test_portions_are_the_same_events_in_the_same_order(events: list[Any]) -> None:
+    given = [[live(path, "x") for path in event] if isinstance(event, list) else event for event in events]
+    portions = list(accumulate._portions(given))
+    flat = [item for event in portions for item in (event if isinstance(event, list) else [event])]
+    assert flat == [item for event in given for item in (event if isinstance(event, list) else [event])]
+    for portion in portions:
+        if isinstance(portion, list):
+            assert 0 < len(portion) <= 256
+            assert not any(message.topic.endswith("/$description") for message in portion[:-1])

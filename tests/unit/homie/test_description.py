@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -16,13 +17,16 @@ from span_trio.homie import (
     EnumFormat,
     NumberFormat,
     PropertyDescription,
+    description,
     parse_description,
     parse_properties,
 )
+from span_trio.homie.values import load_json
 
 from .helpers import FEWER, FLOAT, Session, absorb, describe, forest_of, live_session, message, shown
 
-MAX_OBJECTS = 16_384
+MAX_OBJECTS = 4_096
+MAX_BYTES = 256 * 1024
 
 
 def parse(document: object) -> DeviceDescription:
@@ -271,15 +275,69 @@ def test_what_is_no_json_object_is_an_error(payload: bytes) -> None:
     ],
     ids=["nodes", "properties", "children", "repetitions", "illegal nodes"],
 )
-def test_a_document_may_have_16_384_objects_and_no_more(crowd: Any) -> None:
+def test_a_document_may_have_4_096_objects_and_no_more(crowd: Any) -> None:
     parse(crowd(MAX_OBJECTS))
 
-    with pytest.raises(DescriptionError, match="more than 16384"):
+    with pytest.raises(DescriptionError, match="more than 4096"):
         parse(crowd(MAX_OBJECTS + 1))
 
 
+def padded(size: int) -> bytes:
+    return b'{"name": "good"' + b" " * (size - 16) + b"}"
+
+
+def test_a_document_may_have_256_kib_and_no_more() -> None:
+    assert len(padded(MAX_BYTES)) == 256 * 1024
+    assert parse_description(padded(MAX_BYTES), "house").name == "good"
+    with pytest.raises(DescriptionError, match="more than 262144 bytes"):
+        parse_description(padded(MAX_BYTES + 1), "house")
+
+
+@pytest.mark.parametrize("junk", ["[]", "{}"])
+def test_a_document_of_too_many_brackets_is_not_even_decoded(junk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def load(text: str) -> Any:
+        decoded.append(text)
+        return load_json(text)
+
+    monkeypatch.setattr(description, "load_json", load)
+    for count in (16_382, 16_383):  # and two of its own
+        payload = ('{"junk": [' + ",".join([junk] * count) + "]}").encode()
+        with pytest.raises(DescriptionError, match="arrays and objects") if count == 16_383 else nullcontext():
+            parse_description(payload, "house")
+    assert len(decoded) == 1
+
+
+def test_what_was_parsed_before_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def load(text: str) -> Any:
+        decoded.append(text)
+        return load_json(text)
+
+    monkeypatch.setattr(description, "load_json", load)
+    payload = json.dumps({"name": "never seen before"}).encode()
+    found = [parse_description(bytes(bytearray(payload)), device) for device in ("house", "house", "car")]
+    assert found[0] is found[1]
+    assert [each.id for each in found] == ["house", "house", "car"]
+    assert len(decoded) == 2
+
+
+def test_i8_what_is_remembered_of_descriptions_is_bounded() -> None:
+    for number in range(1_000):
+        parse_description(json.dumps({"version": number}).encode(), "house")
+    large = [
+        json.dumps({"name": "x" * 40_000}).encode(),
+        json.dumps({"nodes": {f"n{i}": {} for i in range(300)}}).encode(),
+    ]
+    for payload in large:
+        assert parse_description(payload, "house") is not parse_description(payload, "house")
+    assert description._parse_and_remember.cache_info().currsize == 256
+
+
 def test_property_declarations_alone_are_bounded_too() -> None:
-    with pytest.raises(DescriptionError, match="more than 16384"):
+    with pytest.raises(DescriptionError, match="more than 4096"):
         parse_properties({f"p{number}": {} for number in range(MAX_OBJECTS + 1)})
 
 
@@ -411,10 +469,14 @@ def test_probe_description_is_5_mb_of_junk() -> None:
     probe_description(b"x" * 5_000_000)
 
 
-def test_probe_description_has_5_mb_of_junk_in_it() -> None:
-    junk = parse({"name": "good", "junk": "x" * 5_000_000})
+def test_probe_description_has_200_kb_of_junk_in_it() -> None:
+    junk = parse({"name": "good", "junk": "x" * 200_000})
 
     assert junk == parse({"name": "good"})
+
+
+def test_probe_description_has_5_mb_of_junk_in_it() -> None:
+    probe_description(json.dumps({"name": "good", "junk": "x" * 5_000_000}).encode())
 
 
 def test_probe_description_has_70_000_circuits() -> None:

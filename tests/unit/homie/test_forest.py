@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from span_trio.homie import Datatype, Fallback, Forest, Limits, LogEntry, Message, PropertyDescription
+from span_trio.homie.slots import PropertySlot
 
 from .helpers import FLOAT, RELAY, absorb, contents, describe, forest_of, shown
 
@@ -508,6 +509,59 @@ def test_i8_as_many_topics_are_kept_as_the_limit_says_which_is_65_536() -> None:
 
     assert (forest.topic_count, forest.devices["house"].overflowed) == (1000, True)
     assert forest.dropped == {"too many topics": 1}
+
+
+def test_i8_a_device_has_4_096_topics_and_no_more() -> None:
+    forest = Forest("ebus")
+    for number in range(4_096):
+        absorb(forest, f"house/n/p{number}", "1")
+    absorb(forest, "car/n/p", "1")
+    assert not forest.devices["house"].overflowed
+
+    assert absorb(forest, "house/n/p4096", "1")
+
+    assert {name: device.overflowed for name, device in forest.devices.items()} == {"house": True, "car": False}
+    assert forest.topic_count == 4_097
+    assert forest.dropped == {"too many topics": 1}
+
+
+class Counted:
+    """How many values were read again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slots: list[str] = []
+        redeclare = PropertySlot.redeclare
+
+        def counted(slot: PropertySlot) -> None:
+            self.slots.append(f"{slot.node.id}/{slot.name}")
+            redeclare(slot)
+
+        monkeypatch.setattr(PropertySlot, "redeclare", counted)
+
+
+def test_a_new_description_reads_again_what_it_describes_differently_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes: dict[str, Any] = {"meter": {"power": FLOAT}, "switch": {"relay": RELAY}, "free": None}
+    forest = house(
+        ("house/meter/power", "5"), ("house/switch/relay", "OPEN"), ("house/free/x", "1"), ("house/new/y", "2")
+    )
+    counted = Counted(monkeypatch)
+    absorb(forest, "house/$description", describe(nodes, version=2))
+    assert counted.slots == []
+    assert forest.devices["house"].description is not None
+    assert forest.devices["house"].description.version == 2
+
+    absorb(forest, "house/$description", describe({**nodes, "new": None}, version=3))
+    assert counted.slots == ["new/y"]
+    assert shown(forest)["house/new/y"] == "2"
+
+    absorb(forest, "house/$description", describe({"meter": {}, "switch": nodes["switch"]}, version=4))
+    assert counted.slots == ["new/y", "meter/power", "free/x", "new/y"]
+    assert shown(forest) == {"house/switch/relay": "OPEN"}
+
+    forest.set_fallback({})
+    assert len(counted.slots) == 8  # nothing is what it was
 
 
 def test_i8_64_mib_of_payload_are_kept_and_no_more() -> None:
