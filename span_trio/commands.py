@@ -173,11 +173,11 @@ class Commands:
 
     async def _ask(self, authorise: Authorise, command: Command, deadline: float) -> None:
         answer: object = None
-        with trio.CancelScope(deadline=deadline) as scope:
+        with trio.CancelScope(deadline=deadline):
             asked = authorise(command)
             demand_type(asked, Awaitable, "what authorise returns", "awaitable")
             answer = await asked
-        if scope.cancelled_caught or trio.current_time() >= deadline:  # a shielded one cannot be cancelled
+        if trio.current_time() >= deadline:  # whether it was cancelled or, being shielded, could not be
             raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, f"{command}, for lack of an answer in time")
         if answer is not None and answer is not True:  # what is no clear yes is no
             raise SpanPanelNotAuthorisedError(RefusalReason.NOT_AUTHORISED, str(command))
@@ -223,7 +223,7 @@ class Commands:
 
         def why_not() -> str | None:
             """Why it must not leave now."""
-            if self._closed or link.lost is not None:  # lost, and perhaps not told yet
+            if link.lost is not None:  # and perhaps that was not told yet
                 return _LOST_BEFORE
             if trio.current_time() >= deadline:
                 return "it could not be written in time"

@@ -26,14 +26,14 @@ __all__ = ["main"]
 HERE: Final = Path(__file__).parent
 EQUIVALENT: Final = HERE / "equivalent.toml"
 
-_COMMANDS: Final = "tests/unit/test_command*.py"
+_COMMANDS: Final = ("tests/unit/test_command*.py", "tests/unit/test_arguments.py")
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "span_trio/commands.py": (_COMMANDS,),
-    "span_trio/flights.py": (_COMMANDS,),
-    "span_trio/command.py": (_COMMANDS,),
-    "span_trio/auditor.py": (_COMMANDS,),
+    "span_trio/commands.py": _COMMANDS,
+    "span_trio/flights.py": _COMMANDS,
+    "span_trio/command.py": _COMMANDS,
+    "span_trio/auditor.py": _COMMANDS,
     "span_trio/homie/slots.py": ("tests/unit/homie", "tests/unit/span/test_controls.py"),
-    "span_trio/span/controls.py": ("tests/unit/span/test_*control*.py", _COMMANDS),
+    "span_trio/span/controls.py": ("tests/unit/span/test_*control*.py", *_COMMANDS),
     "span_trio/link": (
         "tests/unit/link",
         *(f"tests/unit/test_{what}.py" for what in ("closing*", "panel*", "reconnect*", "rotation")),

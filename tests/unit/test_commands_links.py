@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import trio
@@ -10,15 +11,19 @@ import trio
 from span_trio import (
     CommandOutcome,
     CommandResult,
+    PanelOptions,
     SpanPanel,
     SpanPanelClosedError,
     SpanPanelStaleDataError,
 )
+from span_trio.commands import Commands
+from span_trio.link import Link
+from span_trio.tracker import PanelTracker
 from tests.unit.commanding import RELAY, Answer, Desk, Order, acknowledge, both, ignore, obey, offline
 from tests.unit.link.broker import Kind
 from tests.unit.link.house import topic
 from tests.unit.mqtt import packets
-from tests.unit.span.helpers import KITCHEN
+from tests.unit.span.helpers import KITCHEN, ROOT
 
 pytestmark = pytest.mark.virtual_time
 
@@ -36,6 +41,23 @@ def rubbish(desk: Desk, _order: Order | None = None) -> None:
 async def opening(panel: SpanPanel, **options: float) -> tuple[CommandOutcome, float]:
     began = trio.current_time()
     return await panel.set_circuit_relay(KITCHEN, "OPEN", **options), trio.current_time() - began
+
+
+def test_a_link_that_is_lost_is_not_held() -> None:
+    commands = Commands(PanelTracker(ROOT, PanelOptions()))
+    commands.link = cast("Link", object())
+    commands.link_lost()
+    assert commands.link is None
+
+
+async def test_a_command_while_the_panel_is_not_live_says_why_it_is_not() -> None:
+    desk = Desk()
+    async with desk.opened() as panel:
+        await desk.lose(panel)
+        with pytest.raises(SpanPanelStaleDataError) as caught:
+            await opening(panel)
+        assert caught.value.detail == "the peer closed it"
+    assert desk.orders == []
 
 
 @pytest.mark.parametrize("end", [hang_up, rubbish])
@@ -249,7 +271,8 @@ async def test_i11_a_call_that_could_not_write_when_the_panel_is_closed_never_do
 
         async def call(state: str) -> None:
             try:
-                results.append((await panel.set_circuit_relay(KITCHEN, state, within=60)).result)
+                outcome = await panel.set_circuit_relay(KITCHEN, state, within=60)
+                results.append((outcome.result, outcome.detail))
             except SpanPanelClosedError as error:
                 results.append(type(error))
 
@@ -264,7 +287,6 @@ async def test_i11_a_call_that_could_not_write_when_the_panel_is_closed_never_do
             await trio.testing.wait_all_tasks_blocked()
             desk.stream.empty()
         await trio.testing.wait_all_tasks_blocked()
-        assert results[0] is FAILED
-        assert results[1] in {FAILED, SpanPanelClosedError}
+        assert results == [(FAILED, "the panel is closed"), SpanPanelClosedError]
     assert desk.orders == []
     assert desk.broker.connection.said_goodbye

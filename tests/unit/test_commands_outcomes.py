@@ -58,7 +58,7 @@ async def test_only_a_relay_needs_a_ping() -> None:
     ]
 
 
-@pytest.mark.parametrize(("age", "pings"), [(0.25, 0), (0.499, 0), (1.0, 1), (1.5, 1), (7.0, 1)])
+@pytest.mark.parametrize(("age", "pings"), [(0.25, 0), (0.499, 0), (0.5, 1), (1.0, 1), (1.5, 1), (7.0, 1)])
 async def test_a_relay_is_commanded_close_behind_a_pong_and_pings_otherwise(age: float, pings: int) -> None:
     desk = Desk()
     async with desk.opened() as panel:
@@ -250,6 +250,45 @@ async def test_nothing_is_written_into_a_broker_that_does_not_answer_a_ping() ->
         assert (outcome.result, outcome.sent_at) == (CommandResult.FAILED, None)
         assert outcome.detail == "the broker did not answer a ping in time"
         assert trio.current_time() - began == 5.0
+    assert desk.orders == []
+
+
+@pytest.mark.parametrize(("late", "result"), [(1.5, CommandResult.CONFIRMED), (2.0, CommandResult.FAILED)])
+async def test_room_that_comes_at_the_deadline_comes_too_late(
+    late: float, result: CommandResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk()
+    async with desk.opened() as panel:
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+
+        async def wait() -> None:
+            await trio.lowlevel.checkpoint()
+            clock.jump(late)  # nobody has been cancelled yet when the writer goes on
+
+        monkeypatch.setattr(desk.stream, "wait_send_all_might_not_block", wait)
+        outcome = await panel.set_circuit_priority(KITCHEN, "NEVER", within=2.0)
+        assert outcome.result is result
+        assert outcome.detail == ("" if result is CommandResult.CONFIRMED else "it could not be written in time")
+    assert len(desk.orders) == (result is CommandResult.CONFIRMED)
+
+
+async def test_nothing_is_written_when_the_link_is_lost_instead_of_the_answer_to_a_ping() -> None:
+    desk = Desk()
+    async with desk.opened() as panel, trio.open_nursery() as nursery:
+        await trio.sleep(1)
+        desk.broker.instead[Kind.PINGREQ] = lambda *_: None
+
+        @nursery.start_soon
+        async def lose() -> None:
+            await trio.sleep(1)
+            desk.broker.connection.hang_up()
+
+        outcome = await panel.set_circuit_relay(KITCHEN, "OPEN")
+        assert (outcome.result, outcome.sent_at) == (CommandResult.FAILED, None)
+        assert outcome.detail == "the link was lost before it was written"
+        assert trio.current_time() == 2.0
+        await panel.wait_live()
     assert desk.orders == []
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from span_trio import CommandOutcome, CommandResult, SpanPanel, SpanPanelLockedError
+from span_trio import CommandOutcome, CommandResult, SpanPanel, SpanPanelLockedError, SpanPanelStaleDataError
 from tests.unit.commanding import PRIORITY, RELAY, SOURCE, Desk, acknowledge, ignore, obey
 from tests.unit.span.helpers import KITCHEN
 
@@ -187,4 +187,21 @@ async def test_who_waits_for_a_turn_is_refused_if_it_is_locked_meanwhile() -> No
         with pytest.raises(SpanPanelLockedError, match="always on"):
             await panel.set_circuit_relay(KITCHEN, "CLOSED")
         assert trio.current_time() == 2.0
+    assert desk.payloads == [b"OPEN"]
+
+
+async def test_who_waits_for_a_turn_is_refused_if_the_link_is_lost_meanwhile() -> None:
+    desk = Desk(answer=ignore)
+    async with desk.opened() as panel, trio.open_nursery() as nursery:
+        nursery.start_soon(relay(panel, "OPEN"))
+        await trio.testing.wait_all_tasks_blocked()
+
+        @nursery.start_soon
+        async def lose() -> None:
+            await trio.sleep(1)
+            desk.broker.connection.hang_up()
+
+        with pytest.raises(SpanPanelStaleDataError):
+            await panel.set_circuit_relay(KITCHEN, "CLOSED")
+        assert trio.current_time() == 1.0
     assert desk.payloads == [b"OPEN"]
