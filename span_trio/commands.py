@@ -186,11 +186,10 @@ class Commands:
         """Why a command that moves something must not follow now; ``None`` if the broker answers."""
         if self._is_fresh(_AGEING):
             return None
-        if self.link is None:
-            return _LOST_BEFORE
         try:
             with trio.CancelScope(deadline=deadline):
-                await self.link.ping()
+                if self.link is not None:
+                    await self.link.ping()
         except SpanPanelConnectionError:
             return _LOST_BEFORE
         return None if self._is_fresh() else "the broker did not answer a ping in time"

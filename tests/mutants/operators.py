@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
-__all__ = ["Mutant", "mutants"]
+__all__ = ["Key", "Mutant", "mutants"]
 
 _MUTATED: Final = "mutated"
 _COMPARE: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
@@ -52,6 +53,16 @@ _NAMES_OF_MODULES: Final = {"__all__", "__slots__"}
 _SAYS_A_TYPE: Final = {"cast", "TypeVar"}
 
 
+class Key(NamedTuple):
+    """Which mutant; as the attributes of the same names."""
+
+    file: str
+    within: str
+    was: str
+    now: str
+    number: int = 1
+
+
 @attrs.frozen(eq=False)
 class Mutant:
     """One small thing that is wrong.
@@ -64,6 +75,7 @@ class Mutant:
         now: what they would be.
         reach: the lines of which a test must run one to notice; ``None``: any that run something of the file.
         is_in_function: whether it is in the body of a function, and not in what is done when that is defined.
+        number: of those that read the same within the same function or class, which: from 1 on.
     """
 
     path: Path
@@ -73,14 +85,15 @@ class Mutant:
     now: str
     reach: range | None
     is_in_function: bool
+    number: int
     _tree: ast.Module = attrs.field(repr=False)
     _place: _Place = attrs.field(repr=False)
     _new: ast.AST = attrs.field(repr=False)
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> Key:
         """What stays the same when something else in the file changes."""
-        return self.path.as_posix(), self.within, self.was, self.now
+        return Key(self.path.as_posix(), self.within, self.was, self.now, self.number)
 
     def __str__(self) -> str:
         """As a compiler tells where something is, and a diff what."""
@@ -132,7 +145,12 @@ class _Around:
 def mutants(path: Path, source: str) -> list[Mutant]:
     """All of them, in the order of the source."""
     tree = ast.parse(source)
-    return sorted(_within(path, tree, tree, _Around()), key=lambda mutant: mutant.line)
+    found: list[Mutant] = []
+    seen: Counter[Key] = Counter()
+    for mutant in sorted(_within(path, tree, tree, _Around()), key=lambda mutant: mutant.line):
+        seen[mutant.key] += 1
+        found.append(attrs.evolve(mutant, number=seen[mutant.key]))
+    return found
 
 
 def _within(path: Path, tree: ast.Module, node: ast.AST, around: _Around) -> Iterator[Mutant]:
@@ -152,7 +170,7 @@ def _at(path: Path, tree: ast.Module, place: _Place, node: ast.AST, around: _Aro
         was, now = _difference(place, node, new, around)
         line: int = getattr(node if hasattr(node, "lineno") else around.statement, "lineno", 1)
         is_inside = around.in_function and not isinstance(around.statement, _Function)
-        yield Mutant(path, ".".join(around.names), line, was, now, around.reach, is_inside, tree, place, new)
+        yield Mutant(path, ".".join(around.names), line, was, now, around.reach, is_inside, 1, tree, place, new)
     if not isinstance(node, ast.JoinedStr):
         yield from _within(path, tree, node, around)
 

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .operators import Mutant, mutants
+from .operators import Key, Mutant, mutants
 from .trials import Trial, preload, try_at_import, try_in_functions
 
 __all__ = ["main"]
@@ -83,10 +83,10 @@ def tests_of(path: Path) -> list[str]:
     return sorted(str(found) for pattern in patterns for found in Path().glob(pattern))
 
 
-def equivalent() -> dict[tuple[str, str, str, str], str]:
+def equivalent() -> dict[Key, str]:
     """The mutants that are known to be no mistakes, and why."""
     listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["mutant"]
-    return {(each["file"], each["within"], each["was"], each["now"]): each["reason"] for each in listed}
+    return {Key(**{name: each[name] for name in Key._fields if name in each}): each["reason"] for each in listed}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,11 +126,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if stale or total.share < options.at_least else 0
 
 
-_Keys = Collection[tuple[str, str, str, str]]
-
-
 def _try(
-    found: list[Mutant], known: _Keys, tests: Sequence[str] | None, budget: float, *, tell_all: bool
+    found: list[Mutant], known: Collection[Key], tests: Sequence[str] | None, budget: float, *, tell_all: bool
 ) -> dict[Path, Count]:
     trials: dict[Mutant, Trial] = {}
     began = time.monotonic()
@@ -163,7 +160,7 @@ def _try(
     return counts
 
 
-def _stale(known: _Keys, found: list[Mutant], whole: set[Path]) -> list[tuple[str, str, str, str]]:
+def _stale(known: Collection[Key], found: list[Mutant], whole: set[Path]) -> list[Key]:
     keys = {mutant.key for mutant in found}
     return [key for key in known if Path(key[0]) in whole and key not in keys]
 

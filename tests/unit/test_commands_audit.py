@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from span_trio import (
+    Command,
     CommandOutcome,
     CommandRecord,
     CommandResult,
@@ -148,6 +149,28 @@ async def test_one_that_is_slow_hears_of_the_oldest_in_order() -> None:
         await trio.sleep(1)
         assert [record.outcome for record in ear.heard[-2:]] == outcomes
         assert panel.statistics().audits_missed == missed
+
+
+async def test_every_call_is_one_line_in_the_log_and_nothing_of_other_peoples_errors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def authorise(_command: Command) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("the user's secret")
+
+    caplog.set_level(logging.INFO, "span_trio.commands")
+    async with Desk().opened() as panel:
+        outcome = await panel.set_circuit_relay(KITCHEN, "OPEN")
+        with pytest.raises(SpanPanelCommandValueError) as refused:
+            await panel.set_circuit_relay(KITCHEN, "BOGUS")
+    async with Desk().opened(authorise=authorise) as panel:
+        with pytest.raises(ValueError, match="secret"):
+            await panel.set_circuit_relay(KITCHEN, "OPEN")
+    said = [record.message for record in caplog.records if record.name == "span_trio.commands"]
+    assert said[0] == str(outcome)
+    assert said[1].endswith(f": {refused.value}")
+    assert said[2].endswith(": ValueError")
+    assert "secret" not in caplog.text
 
 
 async def test_one_that_raises_is_logged_and_hears_of_the_next(caplog: pytest.LogCaptureFixture) -> None:
