@@ -237,6 +237,13 @@ async def test_a_pending_target_shows_in_the_snapshot_while_the_command_waits() 
         assert (circuit.relay_state, circuit.relay_state_target) == ("CLOSED", "OPEN")
 
 
+async def test_a_value_that_is_no_text_is_shown_as_far_as_it_is() -> None:
+    desk = Desk({f"{KITCHEN}/relay": b"OP\xff"}, answer=acknowledge)
+    async with desk.opened() as panel:
+        outcome = await panel.set_circuit_relay(KITCHEN, "OPEN")
+        assert (outcome.result, outcome.value) == (CommandResult.ACCEPTED, "OP\ufffd")
+
+
 # --- a panel or a broker that is not there ----------------------------------------------------------------------------
 
 
