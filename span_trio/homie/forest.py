@@ -259,5 +259,5 @@ class Forest:
             topic
             for device in (self._properties if devices is None else devices)
             for topic, slot in self._properties.get(device, {}).items()
-            if not slot.is_target and (slot.declaration is not None or not shown)
+            if not slot.is_target and (slot.datatype is not None or not shown)
         }

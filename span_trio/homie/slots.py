@@ -54,7 +54,7 @@ class Limits:
     devices: int = attrs.field(default=512, validator=_check_limit)
     topics: int = attrs.field(default=65_536, validator=_check_limit)
     payload_bytes: int = attrs.field(default=64 * 2**20, validator=_check_limit)
-    device_topics: int = attrs.field(default=4_096, validator=_check_limit)
+    device_topics: int = attrs.field(default=8_192, validator=_check_limit)
 
 
 @attrs.define
@@ -107,17 +107,23 @@ class Ledger:
         if urgent:
             self.dirty.urgent = True
 
-    def declare(self, node: Node, name: str) -> PropertyDescription | None:
-        """What a property is, as far as anybody says; ``None`` for one that does not show."""
-        if node.description is None:
+    def datatype_of(self, node: Node, name: str) -> Datatype | None:
+        """A property's datatype, as far as anybody says; ``None`` for one that does not show."""
+        description = node.description
+        if description is None:
             return None
-        fallback = self.fallback.get(node.description.type or "", _NO_PROPERTIES).get(name)
-        if node.description.properties is None:
-            return fallback or PropertyDescription(name, Datatype.STRING)
-        declared = node.description.properties.get(name)
-        if declared is None or declared.datatype is not None:
-            return declared
-        return attrs.evolve(declared, datatype=Datatype.STRING if fallback is None else fallback.datatype)
+        properties = description.properties
+        declared = None if properties is None else properties.get(name)
+        if declared is None and properties is not None:
+            return None
+        if declared is not None and (declared.datatype is not None or not declared.retained):
+            return declared.datatype if declared.retained else None  # an event is never state
+        fallback = self.fallback.get(description.type or "", _NO_PROPERTIES).get(name)
+        if fallback is None:
+            return Datatype.STRING
+        if declared is None and not fallback.retained:
+            return None
+        return fallback.datatype or Datatype.STRING
 
 
 class Slot(abc.ABC):
@@ -212,7 +218,7 @@ class _Log(Slot):
 class PropertySlot(Slot):
     """The value, or the ``$target``, of one property."""
 
-    __slots__ = ("declaration", "decode", "is_target", "node", "shown", "urgent")
+    __slots__ = ("datatype", "decode", "is_target", "node", "shown", "urgent")
 
     def __init__(self, ledger: Ledger, device: Device, topic: Topic) -> None:
         super().__init__(ledger, device, topic)
@@ -225,11 +231,9 @@ class PropertySlot(Slot):
         self._declare()
 
     def _declare(self) -> None:
-        declaration = self.ledger.declare(self.node, self.name)
-        if declaration is not None and not declaration.retained:
-            declaration = None  # an event: never state
-        self.declaration: PropertyDescription | None = declaration
-        datatype = None if declaration is None else declaration.datatype
+        datatype = self.ledger.datatype_of(self.node, self.name)
+        self.datatype: Datatype | None = datatype
+        """``None`` while it does not show."""
         self.decode: Callable[[bytes], Value] = DECODERS[datatype or Datatype.STRING]
         self.urgent: bool = datatype in _URGENT
 
@@ -249,7 +253,7 @@ class PropertySlot(Slot):
         value: Value | None = None
         if self.node.unreadable and not self.is_target:
             self.node.unreadable.discard(self.name)
-        if self.declaration is not None and self.raw:
+        if self.datatype is not None and self.raw:
             try:
                 value = self.decode(self.raw)
             except InvalidPayload:
@@ -257,8 +261,9 @@ class PropertySlot(Slot):
                 if not self.is_target:
                     self.node.unreadable.add(self.name)
         old = self.shown.get(self.name)
-        if value == old and repr(value) == repr(old):  # 1, 1.0 and True are equal too, and within JSON
-            if self.declaration is not None:
+        # 1, 1.0 and True are equal too, and within JSON; texts are not equal to anything else.
+        if value is old or (value == old and (type(value) is str or repr(value) == repr(old))):
+            if self.datatype is not None:
                 self.ledger.touch(self.node, self.name, urgent=False)  # who shows the text as published wants to know
             return False
         if value is None:

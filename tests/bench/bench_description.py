@@ -98,7 +98,7 @@ def main() -> None:
         for size in (800 * KIB, 200 * KIB, 60 * KIB)
         for what in (properties, members, arrays)
     ]
-    rows += [(f"few bytes, {topics:,} topics", *blocked(bare, topics=topics)) for topics in (60_000, 4_000, 1_000)]
+    rows += [(f"few bytes, {topics:,} topics", *blocked(bare, topics=topics)) for topics in (60_000, 8_000, 1_000)]
     rows.append(("a tree of 33 devices again", *reconnect()))
     table(
         "one $description",

@@ -108,6 +108,26 @@ def test_a_bare_node_without_a_type_is_text_whatever_the_fallback() -> None:
     assert shown(forest) == {"house/free/power": 5.0}  # the type that is no type may have a fallback too
 
 
+@pytest.mark.parametrize(
+    ("declared", "fallback", "expected"),
+    [
+        (None, PropertyDescription("p", Datatype.FLOAT, retained=False), None),  # an event
+        (None, PropertyDescription("p"), "5"),
+        ({}, PropertyDescription("p", Datatype.FLOAT, retained=False), 5.0),  # its own declaration says what it is
+        ({}, PropertyDescription("p"), "5"),
+        ({"retained": False}, PropertyDescription("p", Datatype.FLOAT), None),
+        ({"datatype": "integer", "retained": False}, PropertyDescription("p", Datatype.FLOAT), None),
+    ],
+)
+def test_a_fallback_tells_the_datatype_where_the_description_does_not(
+    declared: dict[str, Any] | None, fallback: PropertyDescription, expected: object
+) -> None:
+    described = describe({"n": None if declared is None else {"p": declared}})
+    forest = forest_of(("house/$description", described), ("house/n/p", "5"), fallback={"n": {"p": fallback}})
+
+    assert forest.value("house", "n", "p") == expected
+
+
 def test_a_fallback_that_comes_late_reads_anew_what_is_kept() -> None:
     forest = house(("house/free/power", "5"))
 
@@ -511,17 +531,17 @@ def test_i8_as_many_topics_are_kept_as_the_limit_says_which_is_65_536() -> None:
     assert forest.dropped == {"too many topics": 1}
 
 
-def test_i8_a_device_has_4_096_topics_and_no_more() -> None:
+def test_i8_a_device_has_8_192_topics_and_no_more() -> None:
     forest = Forest("ebus")
-    for number in range(4_096):
+    for number in range(8_192):
         absorb(forest, f"house/n/p{number}", "1")
     absorb(forest, "car/n/p", "1")
     assert not forest.devices["house"].overflowed
 
-    assert absorb(forest, "house/n/p4096", "1")
+    assert absorb(forest, "house/n/p8192", "1")
 
     assert {name: device.overflowed for name, device in forest.devices.items()} == {"house": True, "car": False}
-    assert forest.topic_count == 4_097
+    assert forest.topic_count == 8_193
     assert forest.dropped == {"too many topics": 1}
 
 
