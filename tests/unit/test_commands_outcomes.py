@@ -244,6 +244,26 @@ async def test_a_value_that_is_no_text_is_shown_as_far_as_it_is() -> None:
         assert (outcome.result, outcome.value) == (CommandResult.ACCEPTED, "OP\ufffd")
 
 
+async def test_a_value_that_is_reported_before_the_command_left_confirms_nothing() -> None:
+    desk = Desk()
+    async with desk.opened() as panel, trio.open_nursery() as nursery:
+        desk.stream.fill()
+
+        @nursery.start_soon
+        async def act() -> None:
+            await trio.sleep(1)
+            desk.broker.publish(PRIORITY, "NEVER")  # of somebody else's making
+            await trio.sleep(1)
+            assert desk.orders == []
+            desk.stream.empty()
+
+        outcome = await panel.set_circuit_priority(KITCHEN, "NEVER", within=10)
+        assert (outcome.result, trio.current_time()) == (CommandResult.CONFIRMED, 2.0)
+        assert outcome.sent_at is not None
+        assert outcome.sent_at.monotonic == 2.0
+    assert desk.payloads == [b"NEVER"]
+
+
 # --- a panel or a broker that is not there ----------------------------------------------------------------------------
 
 
