@@ -103,9 +103,7 @@ class Flights:
         finally:
             del self._flying[topic]
             self.landed = flight
-            if flight.confirmed:
-                self._unsettled.pop(topic, None)
-            elif flight.is_out:
+            if flight.is_out and not flight.confirmed:  # what was confirmed settled all, in `saw`
                 others = (each for each in self._unsettled.get(topic, ()) if not same(each.wanted, flight.wanted))
                 self._unsettled[topic] = [*others, flight][-_UNSETTLED_HELD:]
 
