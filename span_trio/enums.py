@@ -17,6 +17,7 @@ __all__ = [
     "DoorState",
     "DsmState",
     "EvseStatus",
+    "FeedsRole",
     "ForecastConfidence",
     "GridState",
     "LimitEnablement",
@@ -217,6 +218,19 @@ class GridState(WireEnum):
     UNKNOWN = "UNKNOWN"
     ON_GRID = "ON_GRID"
     OFF_GRID = "OFF_GRID"
+
+
+class FeedsRole(WireEnum):
+    """What a circuit, or the downstream lugs, are there for."""
+
+    UNKNOWN = "UNKNOWN"
+    LOADS = "LOADS"
+    SUBPANEL = "SUBPANEL"
+    SOLAR = "SOLAR"
+    STORAGE = "STORAGE"
+    GENERATOR = "GENERATOR"
+    MIXED = "MIXED"
+    UNUSED = "UNUSED"
 
 
 class MidGridState(WireEnum):

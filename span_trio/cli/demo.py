@@ -55,13 +55,16 @@ class House:
     seed: int
     at: dt.datetime | None
     speed: float
-    build: int
+    build: int | None
     bare: bool
 
 
 _HOUSE_OPTIONS = (
     click.option(
-        "--house", default="32", show_default=True, help=f"One of {', '.join(BUILT_IN)} (spaces), or a TOML file."
+        "--house",
+        default="main-32",
+        show_default=True,
+        help=f"One of {', '.join(BUILT_IN)} (8, 32, 16, 24, 40 or 48 for short), or a TOML file.",
     ),
     click.option("--seed", default=0, show_default=True, help="Equal seeds, equal days."),
     click.option(
@@ -78,9 +81,8 @@ _HOUSE_OPTIONS = (
         "--firmware",
         "build",
         type=int,
-        default=202627,
-        show_default=True,
-        help=f"{', '.join(map(str, BUILDS))}: flat to 202627, device trees from 202633 on.",
+        help=f"{', '.join(map(str, BUILDS))}: flat to 202627, device trees from 202633 on; main-16, mlo-24, "
+        "main-40 and mlo-48 run 202639 alone.  [default: 202627, or that]",
     ),
     click.option("--bare", is_flag=True, help="Describe as little as the public simulators do."),
 )
@@ -92,9 +94,11 @@ def _house_options(command: Any) -> Any:
     return command
 
 
-def _house(*, house: str, at: str | None, build: int, **others: Any) -> House:
+def _house(*, house: str, at: str | None, build: int | None, **others: Any) -> House:
     spec = find_house(house)
-    return House(spec=spec, at=moment(at, spec.time_zone), build=check_build(build), **others)
+    if build is not None:
+        check_build(build, spec)
+    return House(spec=spec, at=moment(at, spec.time_zone), build=build, **others)
 
 
 def _listening() -> Any:

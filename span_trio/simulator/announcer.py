@@ -4,7 +4,9 @@ The rules of this room (facts on 1.x, sections 4 and 6; Homie sections 5, 7 and 
 
 * A device says ``init``, its description, its values, ``ready``: children before their parents, the panel last.
 * A description changes between ``init`` and ``ready`` only.
-* A device that goes is first without ``$state``, then without everything else.
+* A device that goes is first without ``$state``, then without its values and alerts, and at last without its
+  ``$description``; its parent has announced itself without it before, its descendants go before it.
+* What a publisher does otherwise in all this are its `Habits`.
 * Of a device that is away nothing is published: what it said last stays.
 * All or nothing (Homie section 10): with ``targets``, each value that can be set comes behind its ``$target``, always;
   without, never. The ``$target`` is what a command asked for, byte for byte, until the command is done with; else the
@@ -129,9 +131,18 @@ class Announcer:
         self.away.clear()
         left_out = set(without)
         told = {topic: payload for topic, payload in self.publisher.values().items() if topic not in left_out}
-        values = self.split(told)
-        for device, description in self.publisher.descriptions().items():
+        values, descriptions = self.split(told), self.publisher.descriptions()
+        for device, description in descriptions.items():
             self.announce(device, description, values.get(device, {}), init=init)
+        if self.publisher.habits.parent_again:
+            panel = self.publisher.device_id
+            self.announce(panel, descriptions[panel], {}, init=init)
+
+    def say_goodbye(self, state: str) -> None:
+        """The panel's service ends, and says so: of all its devices, or of the panel alone."""
+        devices = self.publisher.devices if self.publisher.habits.all_say_goodbye else [self.publisher.device_id]
+        for device in devices:
+            self.set_state(device, state)
 
     def change(self, change: TreeChange) -> None:
         """Devices are new, are described anew, or are gone; and what else has changed."""
@@ -149,12 +160,13 @@ class Announcer:
             self.remove(device)
 
     def remove(self, device: str) -> None:
-        """Delete whatever is retained below a device, its ``$state`` first."""
+        """Delete whatever is retained below a device: its ``$state`` first, its ``$description`` last."""
         self.gone.add(device)
         prefix = f"{_BASE}{device}/"
-        topics = sorted(topic for topic in self._broker.retained if topic.startswith(prefix))
-        for topic in sorted(topics, key=lambda topic: topic != f"{prefix}$state"):
-            self._broker.publish(topic, b"", retain=True)
+        names = sorted(topic.removeprefix(prefix) for topic in self._broker.retained if topic.startswith(prefix))
+        turns = {"$state": 0, "$description": 3}
+        for name in sorted(names, key=lambda name: turns.get(name, 2 if name.startswith("$") else 1)):
+            self._broker.publish(f"{prefix}{name}", b"", retain=True)
 
     def clear_values(self, devices: Iterable[str]) -> None:
         """Delete every retained value of these devices; their attributes stay."""

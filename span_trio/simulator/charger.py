@@ -5,6 +5,8 @@ The rules of this room:
 * The car leaves in the morning, comes back in the evening, is plugged in, waits for its hour and charges until it has
   what it needs; how much, and when it comes and goes, its dice say.
 * What it draws is what the charger lets it: the user's limit or the ceiling, at the circuit's voltage.
+* A lock that a user can set (hardware 3.0) is as the user left it, and a locked charger does not charge. Elsewhere it
+  is the plug's, which is locked while it is in the car.
 * The charger speaks of four states only, as firmware does: AVAILABLE, PREPARING (plugged in), CHARGING, and
   UNAVAILABLE while its circuit has no voltage.
 """
@@ -34,15 +36,18 @@ class Charger(Load):
         spec: what it is.
         dice: its own, and its car's.
         volts: nominal, of its circuit.
+        lock: the user's; ``None``: a user has none.
 
     Attributes:
         limit_a: the user's limit, A; ``None`` if there never was one.
+        lock: as the user left it.
     """
 
     ripple: float = 0.003
 
-    def __init__(self, spec: EvseSpec, dice: random.Random, volts: int) -> None:
+    def __init__(self, spec: EvseSpec, dice: random.Random, volts: int, lock: LockState | None = None) -> None:
         self.spec: Final = spec
+        self.lock: LockState | None = lock
         self.limit_a = spec.user_current_a
         self._dice = dice
         self._volts = volts
@@ -68,7 +73,9 @@ class Charger(Load):
 
     @property
     def lock_state(self) -> LockState:
-        """The plug is locked while it is in the car."""
+        """The user's lock, or the plug's."""
+        if self.lock is not None:
+            return self.lock
         return LockState.LOCKED if self._plugged else LockState.UNLOCKED
 
     @property
@@ -83,7 +90,8 @@ class Charger(Load):
         power = self.advertised_a * self._volts * _EFFICIENCY
         if now.t >= self._planned_until:
             self._make_plan(now, power)
-        charging = self._plugged and self._need_ws > 0 and now.t >= self._start
+        free = self.lock is not LockState.LOCKED
+        charging = free and self._plugged and self._need_ws > 0 and now.t >= self._start
         self.watts: float = power if charging else 0.0
         times = [time for time in (self._back, self._start, self._leave, self._planned_until) if time > now.t]
         if charging:
@@ -107,6 +115,18 @@ class Charger(Load):
         """The user limits it, A."""
         self.step(now)
         self.limit_a = amps
+        self.step(now)
+
+    def judge_lock(self, state: str) -> CommandResult:
+        """What a user who wants this lock would be told, and what would stand then."""
+        if state not in {LockState.LOCKED, LockState.UNLOCKED}:
+            return CommandResult(Answer.INVALID, self.lock_state)
+        return CommandResult(Answer.UNCHANGED if self.lock == state else Answer.DONE, state)
+
+    def set_lock(self, now: Moment, state: LockState) -> None:
+        """The user locks or unlocks it."""
+        self.step(now)
+        self.lock = state
         self.step(now)
 
     def _make_plan(self, now: Moment, power: float) -> None:

@@ -43,7 +43,9 @@ def judge(house: House, setting: Setting, text: str) -> CommandResult:
             return house.sources.judge_dominant(text)
         case Control.ISLANDING:
             return house.sources.judge_islanding(text)
-        case _:  # of a charger: there is no other
+        case Control.CHARGER_LOCK:
+            return house.chargers[setting.of].judge_lock(text)
+        case _:  # the limit of a charger: there is no other
             charger = house.chargers[setting.of]
             if _INTEGER.fullmatch(text):
                 return charger.judge_limit(int(text))
@@ -61,5 +63,7 @@ def obey(house: House, setting: Setting, text: str) -> None:
             house.set_dominant_power_source(text)
         case Control.ISLANDING:
             house.assert_islanding(text)
+        case Control.CHARGER_LOCK:
+            house.set_charger_lock(setting.of, text)
         case _:
             house.set_charge_limit(setting.of, int(text))

@@ -1,4 +1,4 @@
-"""What is landed on a panel: specs of inverter, battery, chargers, power control, and what is behind the panel.
+"""What is landed on a panel: specs of inverter, battery, chargers, power control, and what is behind or beside it.
 
 The rules of this room:
 
@@ -27,6 +27,8 @@ __all__ = [
     "EvseSpec",
     "FeedthroughSpec",
     "LoadKind",
+    "MeasuredOutside",
+    "OutsideMeterSpec",
     "PcsSpec",
     "PvSpec",
     "need_positive",
@@ -144,7 +146,9 @@ class BessSpec:
         shed_percent: off grid and below this, circuits of the priority SOC_THRESHOLD are shed.
         release_percent: above this, they come back.
         model: the SKU; the designation is ``product_name``.
+        mid_serial_number: of its grid switch, if it is known: then the switch's id is made from it.
         remote_meter: it is Enphase's, with a Remote Meter: r202633 knows nothing of its grid switch.
+        silent: the panel knows neither its state of charge nor its grid switch's state; hardware 3.0 only.
     """
 
     nameplate_kwh: float
@@ -155,6 +159,8 @@ class BessSpec:
     reserve_percent: float = 20.0
     islandable: bool = True
     remote_meter: bool = False
+    silent: bool = False
+    mid_serial_number: str = ""
     shed_percent: float = 49.0
     release_percent: float = 51.0
     vendor_name: str = "Tesla"
@@ -261,3 +267,48 @@ class FeedthroughSpec:
     def __attrs_post_init__(self) -> None:
         need_text("feedthrough", self)
         need_positive("feedthrough", watts=self.watts)
+
+
+class MeasuredOutside(enum.StrEnum):
+    """What a meter outside the panel measures."""
+
+    GRID = "grid"
+    """The service entrance: everything that the house takes from the utility, and gives back."""
+    SOLAR = "solar"
+    """The inverters ahead of the panel."""
+    LOAD = "load"
+    """A load ahead of the panel."""
+
+
+@attrs.frozen(kw_only=True)
+class OutsideMeterSpec:
+    """A meter outside the panel (hardware 3.0): no circuit, though it is published as one.
+
+    Attributes:
+        number: its id is ``remote-ct-<number>``.
+        measures: see `MeasuredOutside`.
+        load: where it measures a load, which one; outlets if nothing is said.
+        watts: how much that draws while it is on; what is typical of it if nothing is said.
+    """
+
+    number: int
+    measures: MeasuredOutside = MeasuredOutside.GRID
+    load: LoadKind | None = None
+    watts: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        need_positive(self.part, number=self.number, watts=self.watts)
+        if self.measures is not MeasuredOutside.LOAD:
+            for key in ("load", "watts"):
+                if getattr(self, key) is not None:
+                    refuse(self.part, key, f"it measures the {self.measures}, and no load")
+
+    @property
+    def part(self) -> str:
+        """How errors call it."""
+        return f"outside_meter {self.number}"
+
+    @property
+    def device_id(self) -> str:
+        """Its id on the wire."""
+        return f"remote-ct-{self.number}"

@@ -23,7 +23,7 @@ from .flat_schema import DEVICE_TYPE, FlatRelease, NodeTypes, flat_release, node
 from .house import House
 from .meters import Readings
 from .pcs import LIMITS
-from .publishing import Burst, TreeChange, as_json, topics_of
+from .publishing import Burst, Habits, TreeChange, as_json, topics_of
 from .switchboard import NO_SUCH, Answer, CommandResult
 
 __all__ = ["FlatPublisher"]
@@ -41,6 +41,7 @@ class FlatPublisher:
 
     Attributes:
         release: what this build is like.
+        habits: how it announces itself.
         device_id: the panel's Homie device.
         prefix: of all topics.
         devices: the ids of all devices: one.
@@ -54,6 +55,7 @@ class FlatPublisher:
     def __init__(self, house: House, build: int = 202627, *, bare: bool = False) -> None:
         spec = house.spec
         self.release: Final[FlatRelease] = flat_release(build)
+        self.habits: Final = Habits()
         self.device_id: Final = spec.device_id
         self.prefix: Final = f"{spec.device_id}/"
         self.devices: Final = (spec.device_id,)

@@ -7,7 +7,7 @@ The rules of this room:
   step equals one that was advanced in thousand: power changes on the second and with a command, and never between.
 * All power is a multiple of 1/8 W, so that sums are exact to the last bit: what comes in at the upstream lugs is what
   the circuits draw and what goes out downstream, and pv + battery + grid + site = 0. Energy is power times time.
-* A circuit *draws* (W, positive out of the panel); lugs have frames of their own, see `LugsReading`; flows have the
+* A circuit *draws* (W, positive out of the panel); lugs have frames of their own, see `MeterReading`; flows have the
   signs of the wire. A publisher turns what its schema wants otherwise.
 * What is seldom different (relays, states of devices) has a `House.revision`; what always is, `House.read` reads.
 * A command that is refused changes nothing and says so.
@@ -22,9 +22,9 @@ from typing import Any, Final
 
 import attrs
 
-from ..enums import DominantPowerSource, DoorState, GridState, RelativePosition
+from ..enums import DominantPowerSource, DoorState, GridState, LockState, RelativePosition
 from .battery import Battery
-from .devices import PvSpec
+from .devices import MeasuredOutside, PvSpec
 from .household import Household
 from .meters import Flows, Meters, Readings
 from .pcs import Pcs
@@ -150,7 +150,11 @@ class House:
         limit = pcs.import_limit_a
         if pcs.held or (limit is not None and entrance_a > limit):
             drawn = dict(zip(self._board.by_id, self._meters.drawn_w, strict=True))
-            pcs.step(self._tick, entrance_a, lambda circuit: drawn[circuit.id] / _SERVICE_V)
+
+            def drawn_a(circuit: Circuit) -> float:
+                return sum(drawn[other.id] for other in circuit.switch.circuits) / _SERVICE_V
+
+            pcs.step(self._tick, entrance_a, drawn_a)
             self._connect()
 
     # --- power ---
@@ -181,13 +185,16 @@ class House:
                 sun = loads + battery
             if -battery <= self.battery.reach_w:
                 break
-            if not self._board.relieve(drawn[:-1]):
+            if not self._board.relieve(drawn[: len(self.circuits)]):
                 self._trip()
             self._connect()
             drawn, made, battery = self._household.draw(self._tick), self._sun(), 0.0
             sun, loads = sum(made, 0.0), sum(drawn)
+        ahead = drawn[len(self.circuits) + 1 :]
+        del drawn[len(self.circuits) + 1 :]
         let_out = drawn.pop()
-        let_out -= self._roof.deliver(made, sun, drawn)
+        behind, sun_ahead = self._roof.deliver(made, sun, drawn)
+        let_out -= behind
         if self._bess_at is not None:
             drawn[self._bess_at] = battery
         elif not self._bess_ahead:
@@ -197,6 +204,15 @@ class House:
         self._meters.upstream.watts = sum(drawn) + let_out
         self._lack_w = loads - sun
         self._flows = Flows(0.0 - sun, battery, sun - battery - loads, loads)
+        self._measure_outside(ahead, sun_ahead)
+
+    def _measure_outside(self, loads: list[float], sun: float) -> None:
+        """What the meters outside the panel see now, W."""
+        for spec, meter in zip(self.spec.outside_meters, self._meters.outside, strict=True):
+            if spec.measures is MeasuredOutside.LOAD:
+                meter.watts = loads.pop(0)
+            else:
+                meter.watts = 0.0 - (self._flows.grid if spec.measures is MeasuredOutside.GRID else sun)
 
     def _sun(self) -> list[float]:
         return self._roof.make(lambda index: self.powered and (index is None or self.circuits[index].closed))
@@ -222,6 +238,7 @@ class House:
         for index, circuit in enumerate(self.circuits):
             self._household.set_live(index, self._tick, live=self.powered and circuit.closed)
         self._household.set_live(len(self.circuits), self._tick, live=self.powered)
+        self._household.set_ahead_live(self._tick, live=self.sources.grid)
 
     # --- what a panel publishes ---
 
@@ -287,6 +304,16 @@ class House:
         self._household.set_limit(node_id, self._tick, int(result.value))
         return self._done(result)
 
+    def set_charger_lock(self, node_id: str, state: str) -> CommandResult:
+        """A user locks or unlocks a charger (LOCKED, UNLOCKED), where that can be set."""
+        charger = self.chargers.get(node_id)
+        if charger is None or charger.lock is None:
+            return NO_SUCH
+        result = charger.judge_lock(state)
+        if result.accepted:
+            self._household.set_lock(node_id, self._tick, LockState(state))
+        return self._done(result)
+
     # --- what happens to a house ---
 
     def set_door(self, state: DoorState) -> None:
@@ -315,6 +342,15 @@ class House:
     def battery_link_back(self) -> None:
         """The panel hears the battery again."""
         self.sources.link_back(self.now)
+        self._change()
+
+    def relay_fault(self, circuit_id: str) -> None:
+        """The relay of a circuit opens by a fault, locked or not; a user may close one that is not.
+
+        Raises:
+            SpanPanelValidationError: there is no such circuit.
+        """
+        self._board.break_down(circuit_id)
         self._change()
 
     # --- what an installer does ---

@@ -1,9 +1,10 @@
-"""What draws power in a house, all together: the loads of its circuits, and what is behind its downstream lugs.
+"""What draws power in a house, all together: its circuits, what is behind its downstream lugs, what is ahead of it.
 
 The rules of this room:
 
 * A load is stepped when it is due, and when its voltage comes or goes; between, a second costs a few look-ups.
-* Indices are those of the spec's circuits; one more, the last, is what is behind the downstream lugs.
+* Indices are those of the spec's circuits; the next one is what is behind the downstream lugs, and then come the loads
+  ahead of the panel, which meters outside of it measure.
 * All power that is drawn here is a multiple of 1/8 W and never negative: what produces (sun, battery) is not here.
 """
 
@@ -15,8 +16,9 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from ..enums import LockState
 from .charger import Charger
-from .devices import LoadKind
+from .devices import LoadKind, MeasuredOutside
 from .loads import LOADS, Load, Moment, watts_of
 from .spec import HouseSpec
 from .weather import LocalClock, outdoor_temperature
@@ -61,15 +63,23 @@ class Household:
         for circuit in spec.circuits:
             own = dice(circuit.name)
             if circuit.name in chargers:
-                load = Charger(chargers[circuit.name], own, circuit.volts)
+                lock = LockState.UNLOCKED if spec.hardware_3 else None
+                load = Charger(chargers[circuit.name], own, circuit.volts, lock)
                 self.chargers[load.spec.node_id] = load
                 loads.append(load)
             else:
                 loads.append(LOADS[spec.load_of(circuit)].make(own, watts_of(spec, circuit)))
         behind = spec.feedthrough
-        kind = LOADS[LoadKind.NONE if behind is None else behind.load]
-        watts = None if behind is None else behind.watts
-        loads.append(kind.make(dice("feedthrough"), kind.watts if watts is None else watts))
+        loads.append(
+            _load(dice("feedthrough"), LoadKind.NONE, None)
+            if behind is None
+            else _load(dice("feedthrough"), behind.load, behind.watts)
+        )
+        loads.extend(
+            _load(dice(meter.device_id), meter.load or LoadKind.OUTLETS, meter.watts)
+            for meter in spec.outside_meters
+            if meter.measures is MeasuredOutside.LOAD
+        )
         return loads
 
     def moment(self, t: int) -> Moment:
@@ -105,11 +115,23 @@ class Household:
             load.power(self.moment(t), live=live)
             self._note(index, said)
 
+    def set_ahead_live(self, t: int, *, live: bool) -> None:
+        """The loads ahead of the panel have voltage, or have not."""
+        for index in range(len(self._spec.circuits) + 1, len(self._loads)):
+            self.set_live(index, t, live=live)
+
     def set_limit(self, node_id: str, t: int, amps: int) -> None:
         """The user limits a charger, A."""
         charger = self.chargers[node_id]
         said = _said(charger)
         charger.set_limit(self.moment(t), amps)
+        self._note(self._loads.index(charger), said)
+
+    def set_lock(self, node_id: str, t: int, state: LockState) -> None:
+        """The user locks or unlocks a charger."""
+        charger = self.chargers[node_id]
+        said = _said(charger)
+        charger.set_lock(self.moment(t), state)
         self._note(self._loads.index(charger), said)
 
     def draw(self, t: int) -> list[float]:
@@ -119,6 +141,12 @@ class Household:
             level + spread * scatter[(t + place) & mask] + _TO_EIGHTH - _TO_EIGHTH
             for level, spread, place in self._rows
         ]
+
+
+def _load(dice: random.Random, kind: LoadKind, watts: float | None) -> Load:
+    """What is on no circuit."""
+    found = LOADS[kind]
+    return found.make(dice, found.watts if watts is None else watts)
 
 
 @functools.cache

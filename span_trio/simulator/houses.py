@@ -3,7 +3,8 @@
 The rules of this room:
 
 * A house file is TOML. Its keys are the fields of the specs, with their names and units: those of `HouseSpec` at the
-  top, then ``[pv]``, ``[bess]``, ``[pcs]``, ``[feedthrough]``, and ``[[circuit]]`` and ``[[evse]]`` once for each.
+  top, then ``[pv]``, ``[bess]``, ``[pcs]``, ``[feedthrough]``, and ``[[circuit]]``, ``[[evse]]``, ``[[inverter]]`` and
+  ``[[outside_meter]]`` once for each.
 * The built-in houses are such files, next to this one: to be read, and to be copied for a house of one's own.
 * Whatever is wrong with a file is one `SpanPanelValidationError` that names file, table and key, and what would do.
 """
@@ -26,7 +27,7 @@ from typing import Any, Final, TypeGuard, TypeVar, cast
 import attrs
 
 from ..errors import SpanPanelValidationError
-from .devices import BessSpec, EvseSpec, FeedthroughSpec, PcsSpec, PvSpec, refuse
+from .devices import BessSpec, EvseSpec, FeedthroughSpec, OutsideMeterSpec, PcsSpec, PvSpec, refuse
 from .spec import CircuitSpec, HouseSpec
 from .weather import is_time_zone
 
@@ -35,8 +36,10 @@ __all__ = ["BUILT_IN", "built_in", "built_in_text", "find_house", "load_house"]
 _T = TypeVar("_T")
 
 _FILES: Final = importlib.resources.files(__name__.rpartition(".")[0]) / "built_in"
-BUILT_IN: Final = ("8", "32", "40", "48")
-"""The names of the built-in houses: their panels' breaker positions."""
+BUILT_IN: Final = ("cabin", "main-32", "main-16", "mlo-24", "main-40", "mlo-48")
+"""The names of the built-in houses. All but the cabin, a MAIN 32 with few circuits, are named after their panels; the
+last four are panels of today (hardware 3.0). Short for them: ``8``, ``32``, ``16``, ``24``, ``40`` and ``48``."""
+_SHORT: Final = {"8": "cabin", "32": "main-32", "16": "main-16", "24": "mlo-24", "40": "main-40", "48": "mlo-48"}
 
 
 def find_house(name: str) -> HouseSpec:
@@ -45,7 +48,7 @@ def find_house(name: str) -> HouseSpec:
     Raises:
         SpanPanelValidationError: there is no such house, or the file is not one.
     """
-    if name in BUILT_IN:
+    if name in BUILT_IN or name in _SHORT:
         return built_in(name)
     if Path(name).suffix == ".toml":
         return load_house(name)
@@ -67,9 +70,10 @@ def built_in_text(name: str) -> str:
     Raises:
         SpanPanelValidationError: there is no such house.
     """
+    name = _SHORT.get(name, name)
     if name not in BUILT_IN:
         raise SpanPanelValidationError(f"there is no built-in house {name!r}: choose from {', '.join(BUILT_IN)}")
-    return (_FILES / f"house-{name}.toml").read_text(encoding="utf-8")
+    return (_FILES / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def load_house(path: str | os.PathLike[str]) -> HouseSpec:
@@ -111,6 +115,7 @@ _LISTS: Final[Mapping[str, tuple[str, type[Any], str]]] = {  # key -> field, cla
     "circuit": ("circuits", CircuitSpec, "name"),
     "evse": ("evse", EvseSpec, "serial_number"),
     "inverter": ("inverters", PvSpec, "serial_number"),
+    "outside_meter": ("outside_meters", OutsideMeterSpec, "number"),
 }
 
 

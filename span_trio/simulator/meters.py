@@ -5,8 +5,8 @@ The rules of this room:
 * Energy is added up in Ws, at the power that there was; as long as that changes on full seconds, no bit gets lost.
 * A meter has a resolution, a power of two: 1/16 Wh (in full: a counter never shows what was not there yet), 1/64 A,
   1/16 V, 1/64 %, 1/1024 kWh. So readings are short as text and exact as numbers.
-* Frames are named: a circuit *draws* (W, positive out of the panel), energy is *consumed* and *produced*; lugs have
-  frames of their own, see `LugsReading`; flows have the signs of the wire.
+* Frames are named: a circuit *draws* (W, positive out of the panel), energy is *consumed* and *produced*; lugs, and
+  meters outside the panel, have frames of their own, see `MeterReading`; flows have the signs of the wire.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from typing import Final
 
 import attrs
 
+from ..enums import RelativePosition
 from ..span import get_tab_phase
+from .devices import LoadKind, MeasuredOutside, OutsideMeterSpec
 from .loads import LOADS, watts_of
 from .spec import CircuitSpec, HouseSpec
 
-__all__ = ["Counter", "Flows", "LugsReading", "Meters", "Readings"]
+__all__ = ["Counter", "Flows", "MeterReading", "Meters", "Readings"]
 
 _WS_PER_KWH: Final = 3_600_000
 _WS_PER_STEP: Final = 225.0
@@ -33,11 +35,11 @@ _TO_64TH: Final = 1.5 * 2.0**46  # added and taken off again, rounds to a multip
 
 
 @attrs.frozen
-class LugsReading:
-    """One pair of lugs: W, and Wh in both directions as the wire names them.
+class MeterReading:
+    """One pair of lugs, or a meter outside the panel: W, and Wh in both directions as the wire names them.
 
-    The power is positive, and the energy imported, in the lugs' own frame: upstream from the utility into the panel,
-    downstream from the panel to the sub-panel.
+    The power is positive, and the energy imported, in the meter's own frame: at the upstream lugs from the utility into
+    the panel, at the downstream ones from the panel to the sub-panel, outside from the utility to what is measured.
     """
 
     power_w: float
@@ -73,8 +75,8 @@ class Readings:
     """Wh that went from the panel into each circuit."""
     produced_wh: Sequence[float]
     """Wh that came from each circuit into the panel."""
-    upstream: LugsReading
-    downstream: LugsReading
+    upstream: MeterReading
+    downstream: MeterReading
     l1_current_a: float
     """RMS, at the service entrance."""
     l2_current_a: float
@@ -84,6 +86,8 @@ class Readings:
     soc_percent: float
     """As the battery reported it last; 0 without one, like the next."""
     soe_kwh: float
+    outside: Sequence[MeterReading] = ()
+    """The meters outside the panel: power is positive, and energy imported, in the direction of consumption."""
 
 
 class Counter:
@@ -101,10 +105,10 @@ class Counter:
         else:
             self.back_ws -= self.watts * seconds
 
-    def read(self, seconds: float) -> LugsReading:
+    def read(self, seconds: float) -> MeterReading:
         """What it shows, ``seconds`` after it was last accounted for."""
         added = self.watts * seconds
-        return LugsReading(
+        return MeterReading(
             self.watts, _shown(self.forward_ws + max(added, 0.0)), _shown(self.back_ws - min(added, 0.0))
         )
 
@@ -123,6 +127,7 @@ class Meters:
         drawn_w: what each circuit draws now, W.
         upstream: the upstream lugs.
         downstream: the downstream lugs.
+        outside: the meters outside the panel, in the order of the spec.
     """
 
     def __init__(self, spec: HouseSpec) -> None:
@@ -140,6 +145,8 @@ class Meters:
         exported = round(0.4 * sum(self._produced)) + max(-net, 0.0)
         self.upstream: Final = Counter(net + exported, exported)
         self.downstream: Final = Counter(behind, 0.0)
+        entrance = net + exported, exported
+        self.outside: Final = [Counter(*_outside_ws(spec, meter, days, entrance)) for meter in spec.outside_meters]
 
     def add_producer(self, index: int) -> None:
         """From now on, this circuit may bring power in."""
@@ -157,6 +164,8 @@ class Meters:
                 self._produced[index] -= drawn[index] * seconds
         self.upstream.account(seconds)
         self.downstream.account(seconds)
+        for meter in self.outside:
+            meter.account(seconds)
 
     def read(self, at: float, seconds: float, *, powered: bool, flows: Flows, stored: tuple[float, float]) -> Readings:
         """What all of them show.
@@ -197,6 +206,7 @@ class Meters:
             flows,
             round(stored[0] * 64) / 64,
             round(stored[1] * 1024) / 1024,
+            [meter.read(seconds) for meter in self.outside],
         )
 
     def _through(self) -> tuple[float, float]:
@@ -225,6 +235,22 @@ def _daily_wh(spec: HouseSpec, circuit: CircuitSpec) -> tuple[float, float]:
     if spec.bess is not None and spec.bess.feed == circuit.name:
         return spec.bess.nameplate_kwh * 550, spec.bess.nameplate_kwh * 500
     return watts_of(spec, circuit) * LOADS[spec.load_of(circuit)].hours, 0.0
+
+
+def _outside_ws(
+    spec: HouseSpec, meter: OutsideMeterSpec, days: int, entrance: tuple[float, float]
+) -> tuple[float, float]:
+    """What a meter outside the panel has counted in so many days, Ws."""
+    loads = [
+        float(round((other.watts or LOADS[kind].watts) * LOADS[kind].hours * days * 3600))
+        for other in spec.outside_meters
+        if other.measures is MeasuredOutside.LOAD and (other is meter or meter.measures is MeasuredOutside.GRID)
+        for kind in [other.load or LoadKind.OUTLETS]
+    ]
+    if meter.measures is MeasuredOutside.GRID:
+        return entrance[0] + sum(loads), entrance[1]
+    ahead = [pv.nameplate_w * 4.1 for pv in spec.all_pv if pv.relative_position is RelativePosition.UPSTREAM]
+    return sum(loads), float(round(sum(ahead) * days * 3600)) if meter.measures is MeasuredOutside.SOLAR else 0.0
 
 
 def _voltages(at: float, l1_w: float, l2_w: float) -> tuple[float, float]:

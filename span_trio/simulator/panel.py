@@ -224,11 +224,13 @@ class SimulatedPanel:
             goodbye: its last ``$state``; ``...``: what its firmware says when it is shut down (flat: ``lost``; from
                 r202633 on: ``disconnected``); ``lost``, too, is what its will says when it dies; ``None``: none, as
                 when it is killed and left no will: values stop, and everything retained stays as it was. Its children
-                stay as they were in any case.
+                stay as they were, but on hardware 3.0, where at a clean end they say what the panel says.
         """
         self._desk.close()
-        if goodbye is not None:
-            self.set_state(self.publisher.release.goodbye if isinstance(goodbye, EllipsisType) else goodbye)
+        if isinstance(goodbye, EllipsisType):
+            self._announcer.say_goodbye(self.publisher.release.goodbye)
+        elif goodbye is not None:
+            self.set_state(goodbye)
 
     async def restart(
         self,
@@ -247,7 +249,7 @@ class SimulatedPanel:
             build: of other firmware from now on.
 
         Raises:
-            SpanPanelValidationError: there is no such build.
+            SpanPanelValidationError: there is no such build, or it does not run on this panel.
         """
         self._check(build)
         self.stop(goodbye)
@@ -271,7 +273,7 @@ class SimulatedPanel:
             http_late: how long the REST API goes on to answer 502, s (lesson C: four minutes).
 
         Raises:
-            SpanPanelValidationError: there is no such build.
+            SpanPanelValidationError: there is no such build, or it does not run on this panel.
         """
         self._check(build)
         self._desk.close()
@@ -315,7 +317,7 @@ class SimulatedPanel:
 
     def _check(self, build: int | None) -> None:
         if build is not None:
-            check_build(build)
+            check_build(build, self.house.spec)
 
     def _update(self, build: int | None) -> None:
         if build is not None:

@@ -6,11 +6,14 @@ The rules of this room:
 * Which devices there are is `parent_child_tree`'s business, what they show `parent_child_values`', what they declare
   `parent_child_schema`'s.
 * What a build does otherwise is said in `ParentChildRelease`; the house knows no builds.
-* A description changes when what it says has changed, and its version goes up with it.
+* A description changes when what it says has changed, and its version goes up with it; on hardware 3.0 it comes from a
+  hash of what is said, and is another one.
+* What hardware 3.0 declares and shows beyond that is in `hardware3_schema` and `hardware3_values`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
@@ -19,11 +22,12 @@ from ..enums import Control, ShedPriority
 from ..errors import SpanPanelValidationError
 from .controls import Setting, judge, obey
 from .flat_schema import schema_hash
+from .hardware3_schema import OUTSIDE, hardware_3_classes
 from .house import House
 from .parent_child_schema import DATA_MODEL_VERSION, ParentChildRelease, device_classes, parent_child_release
 from .parent_child_tree import BESS, PANEL, DeviceTree, TreeDevice, describe, tree_of
 from .parent_child_values import DeviceValues
-from .publishing import Burst, TreeChange, as_json
+from .publishing import SDK_HABITS, Burst, Habits, TreeChange, as_json
 from .switchboard import NO_SUCH, Answer, CommandResult
 
 __all__ = ["ParentChildPublisher"]
@@ -34,7 +38,9 @@ _SETTABLE: Final[Mapping[tuple[str, str], Control]] = {
     ("distribution-enclosure", "shed/asserted-islanding-state"): Control.ISLANDING,
     ("evse", "config/user-max-charge-current"): Control.CHARGE_LIMIT,
 }
-"""By class and path: four, and no more (facts, section 4)."""
+"""By class and path (facts, section 4)."""
+_SETTABLE_ON_3: Final = {**_SETTABLE, ("evse", "switch/lock-state"): Control.CHARGER_LOCK}
+"""Likewise, on hardware 3.0."""
 _BARE: Final = ("type", "children", "root", "parent")
 
 
@@ -48,6 +54,7 @@ class ParentChildPublisher:
 
     Attributes:
         release: what this build is like.
+        habits: how it announces its devices.
         device_id: the panel's Homie device.
         prefix: of all topics: none.
         tree: the devices.
@@ -62,7 +69,9 @@ class ParentChildPublisher:
         self.prefix: Final = ""
         self._house: Final = house
         self._bare: Final = bare
-        self._classes: Final = device_classes(house.spec.model_name)
+        self.habits: Final = SDK_HABITS if house.spec.hardware_3 else Habits()
+        classes = device_classes(house.spec.model_name)
+        self._classes: Final = hardware_3_classes(classes) if house.spec.hardware_3 else classes
         self._withdrawn: dict[str, str] = {}  # id -> key
         self._away: set[str] = set()
         self._full_since: dict[str, float] = {}
@@ -84,7 +93,11 @@ class ParentChildPublisher:
             if document is not old and same:
                 document = old
             else:
-                document["version"] = max(int(house.now * 1000), old["version"] + 1)
+                document["version"] = (
+                    _content_version(document)
+                    if self.habits.hashed_versions
+                    else max(int(house.now * 1000), old["version"] + 1)
+                )
             self._documents[device.id] = document
         return tree
 
@@ -163,7 +176,7 @@ class ParentChildPublisher:
 
     def schema(self) -> dict[str, Any]:
         """As `Publisher.schema`."""
-        classes = json.loads(json.dumps(self._classes))
+        classes = json.loads(json.dumps({kind: found for kind, found in self._classes.items() if kind != OUTSIDE}))
         return {
             "firmwareVersion": self.release.firmware,
             "homieDomain": "ebus",
@@ -189,10 +202,11 @@ class ParentChildPublisher:
         """As `Publisher.setting`."""
         name, _, rest = topic.partition("/")
         device = self.tree.by_id.get(name)
-        control = None if device is None else _SETTABLE.get((device.kind, rest))
+        settable = _SETTABLE_ON_3 if self._house.spec.hardware_3 else _SETTABLE
+        control = None if device is None else settable.get((device.kind, rest))
         if device is None or control is None or (control is Control.ISLANDING and BESS not in self.tree.devices):
             return None
-        if control is Control.CHARGE_LIMIT:
+        if control in {Control.CHARGE_LIMIT, Control.CHARGER_LOCK}:
             return Setting(control, self._house.spec.evse[device.index].node_id)
         return Setting(control, "" if control is Control.ISLANDING else device.id)
 
@@ -221,3 +235,8 @@ class ParentChildPublisher:
     def repeat(self, topic: str) -> None:
         """As `Publisher.repeat`."""
         self._burst.repeat(topic)
+
+
+def _content_version(document: Mapping[str, Any]) -> int:
+    """A version that is equal for equal content; small enough to be exact as a number in any JSON reader."""
+    return int(hashlib.sha256(as_json(document).encode()).hexdigest()[:13], 16)

@@ -23,6 +23,7 @@ __all__ = [
     "RELEASES",
     "Capabilities",
     "ParentChildRelease",
+    "connection_record",
     "device_classes",
     "device_type",
     "instance_of",
@@ -42,6 +43,7 @@ class ParentChildRelease:
     Attributes:
         build: its number.
         respin: of the build.
+        names_circuits: the description of a circuit names it; else it has its id for a name, as all others do.
         all_inverters: each inverter is a device; else the first alone is one, and all feeding circuits name it.
         bess_discharge_positive: the frame of the battery's meter; else charging is positive.
         fixes_sources: circuits with an inverter or a battery on them are locked.
@@ -56,6 +58,7 @@ class ParentChildRelease:
 
     build: int
     respin: str = "03"
+    names_circuits: bool = False
     all_inverters: bool = True
     bess_discharge_positive: bool = True
     fixes_sources: bool = True
@@ -76,6 +79,7 @@ class ParentChildRelease:
 _R202633: Final = ParentChildRelease(
     build=202633,
     respin="02",
+    names_circuits=True,
     all_inverters=False,
     bess_discharge_positive=False,
     fixes_sources=False,
@@ -110,8 +114,10 @@ _POLICY: Final = (
     '{"$id":"soc-priority.v1","type":"object","required":["algorithm","parameters"],"additionalProperties":false,'
     '"properties":{"algorithm":{"const":"soc-priority.v1"},"parameters":{"type":"object",'
     '"required":["soc-threshold-shed","soc-threshold-release"],"additionalProperties":false,"properties":{'
-    '"soc-threshold-shed":{"type":"integer","minimum":0,"maximum":100},'
-    '"soc-threshold-release":{"type":"integer","minimum":0,"maximum":100}}}}}'
+    '"soc-threshold-shed":{"type":"integer","minimum":0,"maximum":100,'
+    '"description":"SoC percent below which SOC_THRESHOLD circuits shed"},'
+    '"soc-threshold-release":{"type":"integer","minimum":0,"maximum":100,'
+    '"description":"SoC percent above which shed SOC_THRESHOLD circuits restore"}}}}}'
 )
 
 _VENDOR: Final = {"vendor-name": declare("string", "Vendor name")}
@@ -127,18 +133,16 @@ _ENERGY: Final = {
 }
 
 
-def _record(role: str, what: str) -> Mapping[str, Any]:
-    """A connection record (facts, section 6)."""
+def connection_record(role: str, what: str) -> Mapping[str, Any]:
+    """A connection record (facts, section 6): of ``fed-by`` or ``feeds``, to what."""
+    way = "upstream" if role == "fed-by" else "downstream"
     return {
-        f"{role}-device-id": declare("string", f"Homie device id of the device {what}"),
-        f"{role}-device-type": declare("string", f"Homie type of the device {what}"),
-        f"{role}-device-status": declare(
-            "enum", f"Panel's view of the communication with the device {what}", form=_STATUS
-        ),
+        f"{role}-device-id": declare("string", f"Homie device-id of the {way} device {what}"),
+        f"{role}-device-type": declare("string", f"Homie $type of the {way} device"),
+        f"{role}-device-status": declare("enum", f"Panel's view of comm health to the {way} device", form=_STATUS),
     }
 
 
-_COUNT: Final = {"count": declare("integer", "Number of connected devices")}
 _LIMITS: Final = {
     "feed": "Limit of maximum power feeding the distribution enclosure",
     "operator": "Operator-imposed maximum import limit",
@@ -180,7 +184,7 @@ def _enclosure(model: str) -> Capabilities:
             **_SERIAL,
             **_HARDWARE,
             **_FIRMWARE,
-            "data-model-version": declare("string", "Version of the eBus data model"),
+            "data-model-version": declare("string", "eBus data-model version (parent/child schema discriminator)"),
         },
         "door": {"state": declare("enum", "Door state", form=_RELAY)},
         "status": {
@@ -207,18 +211,22 @@ def _enclosure(model: str) -> Capabilities:
         },
         "pcs": _pcs(),
         "shed-forecast": {
-            "total-time-remaining": declare("integer", "Time before the battery is empty", "min"),
-            "time-to-priority-shed": declare("integer", "Time before the next priority tier is shed", "min"),
-            "full-charge-total-time-remaining": declare("integer", "Time that a full battery would last", "min"),
-            "full-charge-time-to-priority-shed": declare(
-                "integer", "Time before the next priority tier would be shed, were the battery full", "min"
+            "total-time-remaining": declare(
+                "integer", "Estimated total time before all sheddable circuits are shed (off-grid runtime)", "min"
             ),
-            "confidence": declare("enum", "Confidence of the estimates", form="LOW,MEDIUM,HIGH"),
+            "time-to-priority-shed": declare("integer", "Estimated time before the next priority tier is shed", "min"),
+            "full-charge-total-time-remaining": declare(
+                "integer", "Estimated total time assuming BESS starts at full charge", "min"
+            ),
+            "full-charge-time-to-priority-shed": declare(
+                "integer", "Estimated time to next priority shed assuming BESS starts at full charge", "min"
+            ),
+            "confidence": declare("enum", "Confidence of the shed-forecast estimate", form="LOW,MEDIUM,HIGH"),
         },
         "shed": {
             "asserted-islanding-state": declare(
                 "enum",
-                "Islanding state, asserted while the battery cannot be heard",
+                "Consumer-asserted islanding-state (grid-state override during MID/BESS comm-loss)",
                 form="NONE,ON_GRID,OFF_GRID",
                 settable=True,
             ),
@@ -239,14 +247,20 @@ _CLASSES: Final[Mapping[str, Capabilities]] = {
         "meter": {
             "current-a": declare("float", "L1 current", "A"),
             "current-b": declare("float", "L2 current", "A"),
-            **_ENERGY,
+            "active-power": declare("float", "Active power", "W"),
+            "imported-energy": declare("float", "Imported energy", "Wh"),
+            "exported-energy": declare("float", "Exported energy", "Wh"),
         },
-        "connection": {**_record("fed-by", "that feeds the lugs"), **_record("feeds", "fed by the lugs"), **_COUNT},
+        "connection": {
+            **connection_record("fed-by", "feeding this lugs"),
+            **connection_record("feeds", "fed by this lugs"),
+            "count": declare("integer", "Number of physical units aggregated up/downstream"),
+        },
     },
     "circuit": {
         "info": {
             "name": declare("string", "Circuit name"),
-            "spaces": declare("string", "Circuit breaker space number(s) within the load center, comma-separated"),
+            "spaces": declare("string", "Physical panel position(s) the circuit occupies"),
         },
         "switch": {
             "relay": declare("enum", "Circuit relay state", form=_RELAY, settable=True),
@@ -265,7 +279,7 @@ _CLASSES: Final[Mapping[str, Capabilities]] = {
         "load-shed": {
             "priority": declare(
                 "enum",
-                "Configured priority of circuit shedding when off-grid",
+                "Configured priority of circuit shedding when off-grid (dominant-power-source != GRID)",
                 form="UNKNOWN,OFF_GRID,SOC_THRESHOLD,NEVER",
                 settable=True,
             )
@@ -274,7 +288,10 @@ _CLASSES: Final[Mapping[str, Capabilities]] = {
             "managed": declare("boolean", "Is circuit managed by PCS?"),
             "priority": declare("integer", "Circuit PCS priority ranking"),
         },
-        "connection": {**_record("feeds", "fed by the circuit"), **_COUNT},
+        "connection": {
+            **connection_record("feeds", "fed by this circuit"),
+            "count": declare("integer", "Number of physical units aggregated downstream (e.g. microinverters, packs)"),
+        },
     },
     "bess": {
         "info": {
@@ -288,9 +305,11 @@ _CLASSES: Final[Mapping[str, Capabilities]] = {
     "mid": {
         "info": _VENDOR | _SERIAL | _MODEL | _FIRMWARE | _HARDWARE,
         "grid": {
-            "islanding-state": declare("enum", "Islanding state", form="ON_GRID,OFF_GRID,UNKNOWN"),
+            "islanding-state": declare(
+                "enum", "Islanding state of the BESS-integrated grid-forming device", form="ON_GRID,OFF_GRID,UNKNOWN"
+            ),
             "grid-state": declare("enum", "Sensed grid condition", form="UP,DOWN,DEGRADED,UNKNOWN"),
-            "grid-forming-entity": declare("string", "GRID, or the Homie device id of what forms the grid"),
+            "grid-forming-entity": declare("string", "Identity of the currently grid-forming entity"),
         },
     },
     "pv": {
@@ -302,8 +321,12 @@ _CLASSES: Final[Mapping[str, Capabilities]] = {
         "status": {"status": declare("enum", "Status", form="AVAILABLE,PREPARING,CHARGING,UNAVAILABLE")},
         "meter": {"advertised-current": declare("float", "Current EVSE is advertising to the EV", "A")},
         "config": {
-            "max-charge-current": declare("integer", "Commissioned maximum charge current", "A"),
-            "user-max-charge-current": declare("integer", "User-configured maximum charge current", "A", settable=True),
+            "max-charge-current": declare(
+                "integer", "Commissioned maximum EVSE charge current (installer-configured)", "A"
+            ),
+            "user-max-charge-current": declare(
+                "integer", "User-configured maximum EVSE charge current (ceiling)", "A", settable=True
+            ),
         },
     },
 }

@@ -4,7 +4,9 @@ The rules of this room (facts on 1.x, section 2):
 
 * A device has a *key*, which is always the same, and an id, which firmware makes from serial numbers and product names;
   those of inverters change when there are several.
-* Ids are unique on a panel, whatever the serial numbers are.
+* Ids are unique on a panel, whatever the serial numbers are; those of circuits and meters outside are the same on every
+  panel of hardware 3.0.
+* What a description calls a device is its id, but for the panel, and circuits of r202633.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any, Final
 import attrs
 
 from .devices import MIN_CHARGE_A, PvSpec
+from .hardware3_schema import OUTSIDE
 from .house import House
 from .parent_child_schema import Capabilities, ParentChildRelease, device_type, instance_of
 
@@ -37,9 +40,9 @@ class TreeDevice:
         key: what it is, for us.
         id: what it is, on the wire.
         kind: its class.
-        name: for people.
+        name: as it is described.
         parent: the id of its parent; ``None``: it is the panel.
-        index: of its circuit, inverter or charger among the house's.
+        index: of its circuit, inverter, charger or meter outside among the house's.
     """
 
     key: str
@@ -52,7 +55,7 @@ class TreeDevice:
     @property
     def type(self) -> str:
         """Its Homie type."""
-        return device_type(self.kind)
+        return device_type("circuit" if self.kind == OUTSIDE else self.kind)
 
 
 @attrs.frozen
@@ -116,36 +119,40 @@ def _devices(house: House, release: ParentChildRelease, withdrawn: Collection[st
     taken = {root}
 
     def child(
-        key: str, name: str, kind: str, title: str, *, index: int = 0, parent: str = root
+        key: str, wanted: str, kind: str, *, name: str | None = None, index: int = 0, parent: str = root
     ) -> Iterator[TreeDevice]:
         if key not in withdrawn:
-            yield TreeDevice(key, _unique(name, taken), kind, title, parent, index)
+            own = _unique(wanted, taken)
+            yield TreeDevice(key, own, kind, name or own, parent, index)
 
-    yield TreeDevice(PANEL, root, "distribution-enclosure", "SPAN Panel", None)
-    yield from child(LUGS_UP, f"{root}-lugs-up", "lugs", "Upstream lugs")
-    if spec.feedthrough is not None:
-        yield from child(LUGS_DOWN, f"{root}-lugs-dn", "lugs", "Downstream lugs")
+    yield TreeDevice(PANEL, root, "distribution-enclosure", "SPAN Panel eBus Adapter", None)
+    yield from child(LUGS_UP, f"{root}-lugs-up", "lugs")
+    if spec.feedthrough is not None or spec.hardware_3:
+        yield from child(LUGS_DOWN, f"{root}-lugs-dn", "lugs")
     for index, circuit in enumerate(house.circuits):
-        yield from child(circuit.id, circuit.id, "circuit", circuit.spec.name, index=index)
+        name = circuit.spec.name if release.names_circuits else None
+        yield from child(circuit.id, circuit.id, "circuit", name=name, index=index)
+    for index, meter in enumerate(spec.outside_meters):
+        yield from child(meter.device_id, meter.device_id, OUTSIDE, index=index)
     if spec.bess is not None:
-        name = f"{root}-{_slug(spec.bess.serial_number) or 'bess'}"
-        for bess in child(BESS, name, "bess", spec.bess.product_name or "Battery"):
+        for bess in child(BESS, f"{root}-{_slug(spec.bess.serial_number) or 'bess'}", "bess"):
             yield bess
-            yield from child(MID, f"{bess.id}-mid", "mid", "Microgrid interconnect device", parent=bess.id)
-    for index, key, pv, name in _inverters(spec.all_pv, release, withdrawn):
-        yield from child(key, f"{root}-{name}", "pv", pv.product_name or "Solar", index=index)
+            serial = _slug(spec.bess.mid_serial_number)
+            yield from child(MID, f"{root}-{serial}" if serial else f"{bess.id}-mid", "mid", parent=bess.id)
+    for index, key, slug in () if spec.hardware_3 else _inverters(spec.all_pv, release, withdrawn):
+        yield from child(key, f"{root}-{slug}", "pv", index=index)
     for index, evse in enumerate(spec.evse):
-        yield from child(f"evse-{index}", f"{root}-{evse.node_id}", "evse", evse.product_name or "EVSE", index=index)
+        yield from child(f"evse-{index}", f"{root}-{evse.node_id}", "evse", index=index)
 
 
 def _inverters(
     inverters: Iterable[PvSpec], release: ParentChildRelease, withdrawn: Collection[str]
-) -> list[tuple[int, str, PvSpec, str]]:
-    """Those that are devices: index, key, spec, and what their ids end in."""
+) -> list[tuple[int, str, str]]:
+    """Those that are devices: index, key, and what their ids end in."""
     told = [(i, f"pv-{i}", pv) for i, pv in enumerate(inverters) if f"pv-{i}" not in withdrawn]
     if not release.all_inverters:
         told = told[:1]
-    return [(i, key, pv, _slug_of(pv, alone=len(told) == 1)) for i, key, pv in told]
+    return [(i, key, _slug_of(pv, alone=len(told) == 1)) for i, key, pv in told]
 
 
 def _slug_of(pv: PvSpec, *, alone: bool) -> str:
@@ -200,8 +207,12 @@ def describe(device: TreeDevice, tree: DeviceTree, capabilities: Capabilities, h
 def _without(device: TreeDevice, tree: DeviceTree, house: House) -> Collection[str]:
     if device.key != PANEL:
         return ()
-    battery = () if BESS in tree.devices else ("shed", "shed-forecast")
-    return ("doe", *battery, *(() if house.pcs is not None else ("pcs",)))
+    return (
+        "doe",
+        *(() if BESS in tree.devices else ("shed", "shed-forecast")),
+        *(() if house.pcs is not None else ("pcs",)),
+        *(() if house.spec.main_breaker_a is not None else ("breaker",)),
+    )
 
 
 def _locked(device: TreeDevice, tree: DeviceTree, house: House) -> Collection[str]:
@@ -211,7 +222,7 @@ def _locked(device: TreeDevice, tree: DeviceTree, house: House) -> Collection[st
     fixed = circuit.fixed or device.id in tree.fixed
     locks = {
         "switch/relay": fixed or circuit.locked,
-        "load-shed/priority": fixed or circuit.spec.never_backup,
+        "load-shed/priority": fixed or circuit.priority_locked,
     }
     return [name for name, locked in locks.items() if locked]
 

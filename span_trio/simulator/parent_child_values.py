@@ -25,8 +25,9 @@ from ..enums import (
     VendorCloud,
 )
 from .charger import Charger
+from .hardware3_values import hardware_3_meters, hardware_3_states
 from .house import House
-from .meters import LugsReading, Readings
+from .meters import MeterReading, Readings
 from .parent_child_schema import DATA_MODEL_VERSION, ParentChildRelease
 from .parent_child_tree import BESS, LUGS_UP, DeviceTree, TreeDevice
 from .pcs import LIMITS
@@ -80,6 +81,7 @@ class DeviceValues:
         self._tree: Final = tree
         self._away: Final = away
         self._full_since: Final = full_since
+        self._modern: Final = house.spec.hardware_3
         self._meters: Final = dict(self._list_meters())
         self._getters: Final = tuple(self._meters.values())
         self.due: float = math.inf
@@ -103,9 +105,11 @@ class DeviceValues:
             "bess": self._bess_meters,
         }
         for device in self._tree.devices.values():
-            if device.kind in kinds:
-                for name, getter in kinds[device.kind](device).items():
-                    yield f"{device.id}/{name}", getter
+            meters: Mapping[str, Meter] = kinds[device.kind](device) if device.kind in kinds else {}
+            if self._modern:
+                meters = hardware_3_meters(self._house, self._tree, device, meters)
+            for name, getter in meters.items():
+                yield f"{device.id}/{name}", getter
 
     def _panel_meters(self, _: TreeDevice) -> Mapping[str, Meter]:
         return {**_PANEL_METERS, **(self._forecasts() if BESS in self._tree.devices else {})}
@@ -150,7 +154,11 @@ class DeviceValues:
             "pv": self._pv,
             "evse": self._evse,
         }
-        return topics_of((device.id, kinds[device.kind](device)) for device in self._tree.devices.values())
+        return topics_of((device.id, self._shown(kinds, device)) for device in self._tree.devices.values())
+
+    def _shown(self, kinds: Mapping[str, Callable[[TreeDevice], Shown]], device: TreeDevice) -> Shown:
+        shown = kinds[device.kind](device) if device.kind in kinds else {}
+        return hardware_3_states(self._house, device, shown) if self._modern else shown
 
     def _panel(self, _: TreeDevice) -> Shown:
         house, spec = self._house, self._house.spec
@@ -261,9 +269,10 @@ class DeviceValues:
     def _mid(self, _: TreeDevice) -> Shown:
         bess, sources = self._house.spec.bess, self._house.sources
         formers = {DominantPowerSource.GRID: "GRID", DominantPowerSource.BATTERY: self._tree.id_of(BESS)}
-        silent = self._release.silent_mid and bess is not None and bess.remote_meter
+        silent = bess is not None and (bess.silent or (self._release.silent_mid and bess.remote_meter))
         return {
             "info/vendor-name": (bess and bess.vendor_name) or None,
+            "info/serial-number": (bess and bess.mid_serial_number) or None,
             "grid/islanding-state": None if silent else sources.grid_state,
             "grid/grid-state": MidGridState.UNKNOWN,
             "grid/grid-forming-entity": None if silent else formers.get(sources.known),
@@ -289,7 +298,7 @@ class DeviceValues:
     def _limit(self, device: str, charger: Charger) -> int | None:
         """The user's limit, by build (facts, section 9)."""
         most, limit, now = charger.spec.max_current_a, charger.limit_a, self._house.now
-        if not self._release.own_limit_only:
+        if self._modern or not self._release.own_limit_only:
             return most if limit is None else limit
         if limit != most:
             self._full_since.pop(device, None)
@@ -316,7 +325,7 @@ _PANEL_METERS: Final[Mapping[str, Meter]] = {
 def _lugs_meters(device: TreeDevice) -> Mapping[str, Meter]:
     up = device.key == LUGS_UP
 
-    def lugs(now: Readings) -> LugsReading:
+    def lugs(now: Readings) -> MeterReading:
         return now.upstream if up else now.downstream
 
     return {

@@ -21,7 +21,18 @@ from .house import House
 from .meters import Readings
 from .switchboard import CommandResult
 
-__all__ = ["Burst", "Publisher", "Release", "TreeChange", "Values", "as_json", "encode", "topics_of"]
+__all__ = [
+    "SDK_HABITS",
+    "Burst",
+    "Habits",
+    "Publisher",
+    "Release",
+    "TreeChange",
+    "Values",
+    "as_json",
+    "encode",
+    "topics_of",
+]
 
 
 class Release(Protocol):
@@ -63,6 +74,26 @@ class Release(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True)
+class Habits:
+    """How a panel announces its devices. Without arguments: as earlier hardware does.
+
+    Attributes:
+        hashed_versions: the version of a description comes from a hash of its content: equal for equal content, and not
+            increasing; else it is the time, ms.
+        all_say_goodbye: at a clean end every device says so, descendants first; else the panel alone does.
+        parent_again: when its children have been announced, the panel announces itself a second time.
+    """
+
+    hashed_versions: bool = False
+    all_say_goodbye: bool = False
+    parent_again: bool = False
+
+
+SDK_HABITS: Final = Habits(hashed_versions=True, all_say_goodbye=True, parent_again=True)
+"""Of ebus-sdk 0.27, as panels of hardware 3.0 have them here."""
+
+
 @attrs.frozen
 class TreeChange:
     """What has become of a panel's devices.
@@ -82,6 +113,11 @@ class Publisher(Protocol):
     @property
     def release(self) -> Release:
         """The build of the firmware."""
+        ...
+
+    @property
+    def habits(self) -> Habits:
+        """How it announces its devices."""
         ...
 
     @property

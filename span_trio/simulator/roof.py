@@ -70,7 +70,7 @@ class Roof:
             for inverter in self._inverters
         ]
 
-    def deliver(self, made: Sequence[float], wanted: float, drawn: list[float]) -> float:
+    def deliver(self, made: Sequence[float], wanted: float, drawn: list[float]) -> tuple[float, float]:
         """Bring what is wanted of it to where it goes.
 
         Args:
@@ -79,14 +79,16 @@ class Roof:
             drawn: by the circuits, W: less, by what comes in there.
 
         Returns:
-            What comes in behind the downstream lugs, W.
+            What comes in behind the downstream lugs, and ahead of the panel, W.
         """
-        behind = 0.0
+        behind = ahead = 0.0
         for inverter, watts in zip(self._inverters, made, strict=True):
             given = min(watts, wanted)
             wanted -= given
             if inverter.circuit is not None:
                 drawn[inverter.circuit] -= given
-            elif not inverter.ahead:
+            elif inverter.ahead:
+                ahead += given
+            else:
                 behind += given
-        return behind
+        return behind, ahead

@@ -10,14 +10,13 @@ The rules of this room:
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 import attrs
 
-from ..enums import RelativePosition, ShedPriority
+from ..enums import FeedsRole, RelativePosition, ShedPriority
 from ..homie import is_valid_id
 from ..span.derive import PANEL_SIZES, tabs_of
 from .devices import (
@@ -26,12 +25,14 @@ from .devices import (
     EvseSpec,
     FeedthroughSpec,
     LoadKind,
+    OutsideMeterSpec,
     PcsSpec,
     PvSpec,
     need_positive,
     need_text,
     refuse,
 )
+from .hardware import FIRST_POSITIONS, check_hardware, check_shares
 
 __all__ = ["CircuitSpec", "HouseSpec"]
 
@@ -39,9 +40,9 @@ MAX_SPACES: Final = 200
 NODE_IDS: Final = frozenset({"core", "lugs-upstream", "lugs-downstream", "bess", "pv", "pcs", "power-flows"})
 """Of a flat panel: no charger can have one of these for its id."""
 _NAMESPACE: Final = uuid.UUID("5a1de3c4-5f0b-5c53-9a3e-0f5b7c1d2e90")
-_CIRCUIT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _POLE_V: Final = 120
 _MODELS: Final[Mapping[int, str]] = {size: model for model, size in PANEL_SIZES.items()}
+_PROTECTIONS: Final = ("OVERCURRENT", "SHORT_CIRCUIT", "GROUND_FAULT", "ARC_FAULT")
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +62,16 @@ class CircuitSpec:
         sheddable: as commissioned; if nothing is said, it follows from priority and lock.
         pcs_managed: the power control system may open it.
         pcs_priority: rank for that: the highest number is opened first.
-        id: 32 hex digits; made from the panel's serial number and the name if nothing is said.
+        id: 32 hex digits; made from the panel's serial number and the name if nothing is said. On hardware 3.0:
+            ``circuit-<n>``, or any other id; a number in the order of the file if nothing is said.
+        relay_of: it shares the relay of the circuit with this name (a tandem breaker). This and what follows: hardware
+            3.0 only.
+        meter_of: likewise, the meter.
+        feeds_role: what it is there for; SOLAR if nothing is said and an inverter is on it.
+        tags: of its load, separated by commas.
+        locations: where in the house, likewise.
+        dedicated: to a single load.
+        protection_functions: of the breaker, separated by commas.
     """
 
     name: str
@@ -77,6 +87,13 @@ class CircuitSpec:
     pcs_managed: bool = False
     pcs_priority: int = 0
     id: str | None = None
+    relay_of: str | None = None
+    meter_of: str | None = None
+    feeds_role: FeedsRole | None = None
+    tags: str = ""
+    locations: str = ""
+    dedicated: bool | None = None
+    protection_functions: str = "OVERCURRENT"
 
     def __attrs_post_init__(self) -> None:
         part = self.part
@@ -92,8 +109,9 @@ class CircuitSpec:
             refuse(part, "pcs_managed", "contradicts always_on: the relay cannot be opened")
         if not 0 <= self.pcs_priority <= MOST:
             refuse(part, "pcs_priority", f"must be 0 to {MOST:,}, not {self.pcs_priority}")
-        if self.id is not None and not _CIRCUIT_ID.fullmatch(self.id):
-            refuse(part, "id", f"must be 32 hex digits in lower case, not {self.id!r}")
+        for function in self.protection_functions.split(","):
+            if function not in _PROTECTIONS:
+                refuse(part, "protection_functions", f"must be of {', '.join(_PROTECTIONS)}, not {function!r}")
 
     @property
     def part(self) -> str:
@@ -123,17 +141,22 @@ class HouseSpec:
     Attributes:
         serial_number: of the panel; in lower case, its Homie device id.
         spaces: how many breaker positions the panel has.
-        main_breaker_a: rating, A.
+        main_breaker_a: rating, A; of all panels but MLO ones of hardware 3.0, which have none.
         circuits: in the order of publication.
         model: as the panel names it; by the number of spaces if nothing is said.
+        hardware_version: ``3.0`` is a panel of today: MAIN_16, MLO_24, MAIN_40 or MLO_48.
         years: for how long the counters have been running.
         feedthrough: what hangs on the downstream lugs; none: the panel has no such lugs.
         inverters: further ones, besides ``pv``; of these, firmware before r202639 tells nothing.
+        outside_meters: meters outside the panel. These and what follows: hardware 3.0 only.
+        service_rating_a: of the utility's service, A.
+        overcurrent_protection_a: of the breaker ahead of the panel, A.
+        site_name: private, like what follows: the address, and the utility's meter.
     """
 
     serial_number: str
     spaces: int
-    main_breaker_a: int
+    main_breaker_a: int | None = None
     circuits: tuple[CircuitSpec, ...]
     model: str = ""
     vendor_name: str = "SPAN"
@@ -152,6 +175,15 @@ class HouseSpec:
     pcs: PcsSpec | None = None
     feedthrough: FeedthroughSpec | None = None
     inverters: tuple[PvSpec, ...] = ()
+    outside_meters: tuple[OutsideMeterSpec, ...] = ()
+    service_rating_a: int | None = None
+    overcurrent_protection_a: int | None = None
+    site_name: str = ""
+    address_lines: str = ""
+    locality: str = ""
+    region: str = ""
+    country_code: str = ""
+    utility_meter_serial_number: str = ""
 
     def __attrs_post_init__(self) -> None:
         need_text("", self)
@@ -159,7 +191,12 @@ class HouseSpec:
             refuse("", "serial_number", "must be letters, digits and dashes")
         if not 1 <= self.spaces <= MAX_SPACES:
             refuse("", "spaces", f"must be 1 to {MAX_SPACES}, not {self.spaces}")
-        need_positive("", main_breaker_a=self.main_breaker_a)
+        need_positive(
+            "",
+            main_breaker_a=self.main_breaker_a,
+            service_rating_a=self.service_rating_a,
+            overcurrent_protection_a=self.overcurrent_protection_a,
+        )
         for key, value, least, most in (
             ("years", self.years, 0, 100),
             ("latitude", self.latitude, -90, 90),
@@ -172,24 +209,33 @@ class HouseSpec:
             refuse("", "model", f"a {self.model} has {known} spaces, not {self.spaces}")
         if "," in self.model:
             refuse("", "model", "must have no comma")
+        check_hardware(self)
+        check_shares(self)
         self._check_circuits()
         self._check_feeds()
         self._check_chargers()
 
     def _check_circuits(self) -> None:
         names: set[str] = set()
-        ids: set[str] = set()
-        taken: dict[int, CircuitSpec] = {}
+        ids = {meter.device_id for meter in self.outside_meters}
+        taken: dict[int, list[CircuitSpec]] = {}
         for circuit in self.circuits:
             if circuit.name in names:
                 refuse(circuit.part, "name", "two circuits have this name")
             names.add(circuit.name)
             for tab in circuit.tabs:
-                if tab > self.spaces:
-                    refuse(circuit.part, "space", f"position {tab} is beyond the panel's {self.spaces}")
-                if tab in taken:
-                    refuse(circuit.part, "space", f"position {tab} is taken by {taken[tab].part}")
-                taken[tab] = circuit
+                if tab > self.positions[-1]:
+                    refuse(circuit.part, "space", f"position {tab} is beyond the panel's {self.positions[-1]}")
+                if tab < self.positions[0]:
+                    refuse(
+                        circuit.part,
+                        "space",
+                        f"position {tab} is none: a {self.model_name} begins at {self.positions[0]}",
+                    )
+                others, mates = taken.setdefault(tab, []), (*self.on_relay_of(circuit), *self.on_meter_of(circuit))
+                if others and not any(other in mates for other in others):
+                    refuse(circuit.part, "space", f"position {tab} is taken by {others[0].part}")
+                others.append(circuit)
             if self.id_of(circuit) in ids:
                 refuse(circuit.part, "id", "two circuits have this id")
             ids.add(self.id_of(circuit))
@@ -254,6 +300,27 @@ class HouseSpec:
         """The model as the panel publishes it."""
         return self.model or _MODELS.get(self.spaces, f"MAIN_{self.spaces}")
 
+    @property
+    def hardware_3(self) -> bool:
+        """Whether it is a panel of today."""
+        return self.hardware_version.startswith("3.")
+
+    @property
+    def positions(self) -> range:
+        """Its breaker positions. Those of hardware 3.0 with a main breaker do not begin at 1."""
+        first = FIRST_POSITIONS.get(self.model_name, 1) if self.hardware_3 else 1
+        return range(first, first + self.spaces)
+
+    def on_relay_of(self, circuit: CircuitSpec) -> tuple[CircuitSpec, ...]:
+        """The circuits behind the same relay, this one among them."""
+        leader = circuit.relay_of or circuit.name
+        return tuple(other for other in self.circuits if (other.relay_of or other.name) == leader)
+
+    def on_meter_of(self, circuit: CircuitSpec) -> tuple[CircuitSpec, ...]:
+        """The circuits that the same meter measures, this one among them."""
+        leader = circuit.meter_of or circuit.name
+        return tuple(other for other in self.circuits if (other.meter_of or other.name) == leader)
+
     def load_of(self, circuit: CircuitSpec) -> LoadKind:
         """What hangs on a circuit, besides a device that it feeds."""
         if circuit.load is not None:
@@ -261,5 +328,9 @@ class HouseSpec:
         return LoadKind.NONE if circuit.name in {feed for _, feed in self._feeds()} else LoadKind.OUTLETS
 
     def id_of(self, circuit: CircuitSpec) -> str:
-        """The id of a circuit: 32 hex digits."""
-        return circuit.id or uuid.uuid5(_NAMESPACE, f"{self.device_id}/{circuit.name}").hex
+        """The id of a circuit: 32 hex digits; on hardware 3.0 any id, ``circuit-<n>`` above all."""
+        if circuit.id is not None:
+            return circuit.id
+        if self.hardware_3:
+            return f"circuit-{next(n for n, other in enumerate(self.circuits, 1) if other.name == circuit.name)}"
+        return uuid.uuid5(_NAMESPACE, f"{self.device_id}/{circuit.name}").hex

@@ -3,7 +3,10 @@
 The rules of this room:
 
 * A relay obeys its locks first: *always-on* is never opened by anybody, *never-backup* keeps its priority. From r202639
-  on, circuits with an inverter or a battery on them are *fixed*, which is both.
+  on, circuits with an inverter or a battery on them are *fixed*, which is both. On hardware 3.0 a locked relay locks
+  the priority too.
+* A relay may have several circuits behind it (tandem breakers, hardware 3.0). It has one state, whoever asked for it by
+  which circuit; it is locked if one of them is, and shed if one of them has to be.
 * Off grid, circuits are shed by priority, and come back when the reason is gone; what somebody has closed or opened by
   hand meanwhile stays as it was left. The battery's own circuit is never shed.
 * A command says what became of it (`CommandResult`); on the wire a refusal is silence.
@@ -22,7 +25,7 @@ from ..enums import RelayRequester, RelayState, ShedPriority
 from ..errors import SpanPanelValidationError
 from .spec import CircuitSpec, HouseSpec
 
-__all__ = ["Answer", "Circuit", "CommandResult", "Switchboard"]
+__all__ = ["Answer", "Circuit", "CommandResult", "Relay", "Switchboard"]
 
 
 class Answer(enum.Enum):
@@ -66,6 +69,22 @@ COMMISSIONED: Final = frozenset(
 
 
 @attrs.define(eq=False)
+class Relay:
+    """A relay as it stands, and the circuits behind it."""
+
+    requester: RelayRequester = RelayRequester.NONE
+    state: RelayState = RelayState.CLOSED
+    shed_for: RelayRequester | None = None
+    """Why it was opened off grid, if it was; also after somebody closed it by hand."""
+    circuits: list[Circuit] = attrs.field(factory=list["Circuit"], repr=False)
+
+    @property
+    def locked(self) -> bool:
+        """Nobody opens it."""
+        return any(circuit.spec.always_on or circuit.fixed for circuit in self.circuits)
+
+
+@attrs.define(eq=False)
 class Circuit:
     """A circuit as it stands."""
 
@@ -74,14 +93,24 @@ class Circuit:
     carries: bool
     """It feeds the battery: nobody but a user opens it."""
     priority: ShedPriority
-    requester: RelayRequester
-    relay: RelayState = RelayState.CLOSED
-    shed_for: RelayRequester | None = None
-    """Why it was shed, if it was; also after somebody closed it by hand."""
+    switch: Relay
+    """Its relay, which other circuits may share."""
+    locks_priority: bool = False
+    """A locked relay locks the priority too."""
     overload: bool = False
     """It was too much for the battery, and stays off until the grid is back."""
     fixed: bool = False
     """See the rules of the room."""
+
+    @property
+    def relay(self) -> RelayState:
+        """Of its relay."""
+        return self.switch.state
+
+    @property
+    def requester(self) -> RelayRequester:
+        """Who asked for that."""
+        return self.switch.requester
 
     @property
     def closed(self) -> bool:
@@ -91,7 +120,12 @@ class Circuit:
     @property
     def locked(self) -> bool:
         """Nobody opens its relay."""
-        return self.spec.always_on or self.fixed
+        return self.switch.locked
+
+    @property
+    def priority_locked(self) -> bool:
+        """Nobody changes its priority."""
+        return self.spec.never_backup or self.fixed or (self.locks_priority and self.locked)
 
     @property
     def sheddable(self) -> bool:
@@ -112,7 +146,7 @@ class Circuit:
         """What a user who wants this priority would be told, and what would stand then."""
         if priority not in {ShedPriority.OFF_GRID, ShedPriority.SOC_THRESHOLD, ShedPriority.NEVER}:
             return CommandResult(Answer.INVALID, self.priority)
-        if self.spec.never_backup or self.fixed:
+        if self.priority_locked:
             return CommandResult(Answer.LOCKED, self.priority)
         return CommandResult(Answer.UNCHANGED if self.priority == priority else Answer.DONE, priority)
 
@@ -130,22 +164,30 @@ class Switchboard:
 
     def __init__(self, spec: HouseSpec) -> None:
         carrier = None if spec.bess is None else spec.bess.feed
+        relays: dict[str, Relay] = {}  # by the name of the circuit that others name
         self.circuits: Final = tuple(
             Circuit(
                 circuit,
                 spec.id_of(circuit),
                 circuit.name == carrier,
                 circuit.priority,
-                RelayRequester.ALWAYS_ON if circuit.always_on else RelayRequester.NONE,
+                relays.setdefault(circuit.relay_of or circuit.name, Relay()),
+                spec.hardware_3,
             )
             for circuit in spec.circuits
         )
+        for circuit in self.circuits:
+            circuit.switch.circuits.append(circuit)
+        self._relays: Final = tuple(relays.values())
+        for relay in self._relays:
+            if relay.locked:
+                relay.requester = RelayRequester.ALWAYS_ON
         self.by_id: Final = {circuit.id: circuit for circuit in self.circuits}
         self.revision: int = 0
 
-    def _move(self, circuit: Circuit, state: RelayState, requester: RelayRequester) -> None:
-        if (circuit.relay, circuit.requester) != (state, requester):
-            circuit.relay, circuit.requester = state, requester
+    def _move(self, relay: Relay, state: RelayState, requester: RelayRequester) -> None:
+        if (relay.state, relay.requester) != (state, requester):
+            relay.state, relay.requester = state, requester
             self.revision += 1
 
     # --- by hand ---
@@ -157,7 +199,7 @@ class Switchboard:
             return NO_SUCH
         result = circuit.judge_relay(state)
         if result.accepted:
-            self._move(circuit, RelayState(state), RelayRequester.USER)
+            self._move(circuit.switch, RelayState(state), RelayRequester.USER)
         return result
 
     def set_priority(self, circuit_id: str, priority: str) -> CommandResult:
@@ -201,9 +243,19 @@ class Switchboard:
     def _lock(self, circuit: Circuit) -> None:
         """Bring a relay to where its locks want it."""
         if circuit.locked:
-            self._move(circuit, RelayState.CLOSED, RelayRequester.ALWAYS_ON)
+            self._move(circuit.switch, RelayState.CLOSED, RelayRequester.ALWAYS_ON)
         elif circuit.requester is RelayRequester.ALWAYS_ON:
-            self._move(circuit, RelayState.CLOSED, RelayRequester.NONE)
+            self._move(circuit.switch, RelayState.CLOSED, RelayRequester.NONE)
+
+    def break_down(self, circuit_id: str) -> None:
+        """A relay opens by a fault, locked or not.
+
+        Raises:
+            SpanPanelValidationError: there is no such circuit.
+        """
+        if circuit_id not in self.by_id:
+            raise SpanPanelValidationError(f"there is no circuit {circuit_id!r}")
+        self._move(self.by_id[circuit_id].switch, RelayState.OPEN, RelayRequester.FAULT)
 
     # --- by the state of the grid ---
 
@@ -214,14 +266,17 @@ class Switchboard:
             off_grid: something other than the grid feeds the house.
             low: the battery is below its threshold.
         """
-        for circuit in self.circuits:
-            circuit.overload = circuit.overload and off_grid
-            reason = _reason(circuit, low=low) if off_grid else None
-            if reason is not None and circuit.shed_for is None and (circuit.closed or self.holds(circuit)):
-                self._move(circuit, RelayState.OPEN, reason)
-            if reason is None and circuit.shed_for is not None and circuit.requester is circuit.shed_for:
-                self._move(circuit, RelayState.CLOSED, RelayRequester.NONE)
-            circuit.shed_for = reason
+        for relay in self._relays:
+            for circuit in relay.circuits:
+                circuit.overload = circuit.overload and off_grid
+            reasons = [_reason(circuit, low=low) for circuit in relay.circuits] if off_grid else []
+            reason = next(filter(None, reasons), None)
+            held = relay.requester is RelayRequester.PCS
+            if reason is not None and relay.shed_for is None and (relay.state is RelayState.CLOSED or held):
+                self._move(relay, RelayState.OPEN, reason)
+            if reason is None and relay.shed_for is not None and relay.requester is relay.shed_for:
+                self._move(relay, RelayState.CLOSED, RelayRequester.NONE)
+            relay.shed_for = reason
 
     def relieve(self, drawn_w: Sequence[float]) -> bool:
         """Off grid, the battery cannot carry the house: open the largest load that may be opened.
@@ -241,15 +296,15 @@ class Switchboard:
             return False
         _, circuit = max(loads, key=lambda load: load[0])
         circuit.overload = True
-        circuit.shed_for = RelayRequester.BACKUP
-        self._move(circuit, RelayState.OPEN, RelayRequester.BACKUP)
+        circuit.switch.shed_for = RelayRequester.BACKUP
+        self._move(circuit.switch, RelayState.OPEN, RelayRequester.BACKUP)
         return True
 
     # --- by the power control system ---
 
     def hold(self, circuit: Circuit) -> None:
         """Open a managed circuit, for a limit is exceeded."""
-        self._move(circuit, RelayState.OPEN, RelayRequester.PCS)
+        self._move(circuit.switch, RelayState.OPEN, RelayRequester.PCS)
 
     def holds(self, circuit: Circuit) -> bool:
         """Whether a circuit is still open for that."""
@@ -257,12 +312,12 @@ class Switchboard:
 
     def let_go(self, circuit: Circuit) -> None:
         """Close a circuit that was held."""
-        self._move(circuit, RelayState.CLOSED, RelayRequester.NONE)
+        self._move(circuit.switch, RelayState.CLOSED, RelayRequester.NONE)
 
     def managed(self, wanted: Callable[[Circuit], bool]) -> list[Circuit]:
         """The circuits that the power control system may open and that are ``wanted``, first to be opened first."""
         may = (
-            circuit for circuit in self.circuits if circuit.spec.pcs_managed and not (circuit.carries or circuit.fixed)
+            circuit for circuit in self.circuits if circuit.spec.pcs_managed and not (circuit.carries or circuit.locked)
         )
         found = [circuit for circuit in may if wanted(circuit)]
         return sorted(found, key=lambda circuit: -circuit.spec.pcs_priority)

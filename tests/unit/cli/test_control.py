@@ -157,10 +157,10 @@ def test_a_charge_limit(charger: list[str], box: Box) -> None:
 
 
 def test_which_charger(box: Box) -> None:
-    box.house = "48"
+    box.house, box.build = "mlo-48", 202639
     assert fails(20, "charge-limit", "h", 16) == (
-        "there are 2 chargers: Charger Left (sd-2402-00871, positions 17 and 19), "
-        "Charger Right (sd-2402-00872, positions 18 and 20); say the id of one"
+        "there are 2 chargers: Charger Left (dt-2602-00871, positions 17 and 19), "
+        "Charger Right (dt-2602-00872, positions 18 and 20); say the id of one"
     )
     assert says(0, "charge-limit", "h", "charger left", 16).startswith("confirmed: the charge limit of Charger Left ")
 

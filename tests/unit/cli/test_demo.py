@@ -62,7 +62,8 @@ def test_the_demo_prints_complete_snapshots_as_json_and_leaves() -> None:
     result = run("demo", "--snapshots", "2", "--json", "--house", "8", "--at", "12:30")
     assert result.exit_code == 0
     first, second = [json.loads(line) for line in result.stdout.splitlines()]
-    assert first["panel_size"] == 8
+    assert first["panel_size"] == 32
+    assert len(first["circuits"]) == 5
     assert (first["seq"], second["seq"]) == (1, 2)
 
 
@@ -140,7 +141,7 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120, 160])
 @pytest.mark.parametrize("height", [12, 24, 50])
-@pytest.mark.parametrize("name", ["8", "32", "48"])
+@pytest.mark.parametrize("name", ["8", "32", "48", "16"])
 def test_the_picture_fits_the_terminal(name: str, width: int, height: int) -> None:
     lines = picture(house(name), width, height)
     assert max(map(len, lines)) <= width

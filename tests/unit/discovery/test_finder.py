@@ -55,7 +55,7 @@ async def test_two_simulated_panels_are_found_each_once() -> None:
     by_serial = {panel.serial_number: panel for panel in found if panel is not None}
     assert set(by_serial) == {eight.serial_number, old.serial_number}
     one, other = by_serial[eight.serial_number], by_serial[old.serial_number]
-    assert (one.host, one.model, one.https_port) == ("192.168.1.100", "MAIN_8", 443)
+    assert (one.host, one.model, one.https_port) == ("192.168.1.100", "MAIN_32", 443)
     assert one.firmware_version == eight.publisher.release.firmware
     assert (other.host, other.model, other.http_port) == ("192.168.1.101", "SPAN32", 8081)
     assert other.host_names == (f"span-{old.serial_number}.local",)

@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from span_trio.enums import DoorState, RelativePosition, ShedPriority
 from span_trio.simulator.devices import BessSpec, EvseSpec, FeedthroughSpec, LoadKind, PcsSpec, PvSpec
 from span_trio.simulator.house import House
+from span_trio.simulator.houses import built_in, load_house
 from span_trio.simulator.meters import Readings
 from span_trio.simulator.spec import CircuitSpec, HouseSpec
 
@@ -21,6 +23,18 @@ MIDNIGHT: Final = int(dt.datetime(2026, 7, 15, 7, tzinfo=dt.UTC).timestamp())
 """In San Francisco, in summer."""
 NOON: Final = MIDNIGHT + 12 * HOUR
 EVENING: Final = MIDNIGHT + 21 * HOUR
+
+
+EARLIER: Final = ("cabin", "main-32", "upstream-battery", "two-chargers")
+"""Houses of earlier hardware, which run any firmware; see `earlier`."""
+HARDWARE_3: Final = ("main-16", "mlo-24", "main-40", "mlo-48")
+"""Built-in houses of hardware 3.0."""
+
+
+def earlier(name: str) -> HouseSpec:
+    """One of `EARLIER`: built in, or from a file beside this one. (Those are larger than any panel of their time.)"""
+    path = Path(__file__).parent / "houses" / f"{name}.toml"
+    return load_house(path) if path.exists() else built_in(name)
 
 
 def circuit(name: str, space: int, breaker_a: int = 20, **more: Any) -> CircuitSpec:
@@ -87,7 +101,8 @@ def counters(now: Readings) -> list[float]:
     """All energy counters, Wh."""
     up, down = now.upstream, now.downstream
     lugs = [up.imported_wh, up.exported_wh, down.imported_wh, down.exported_wh]
-    return [*now.consumed_wh, *now.produced_wh, *lugs]
+    outside = [wh for meter in now.outside for wh in (meter.imported_wh, meter.exported_wh)]
+    return [*now.consumed_wh, *now.produced_wh, *lugs, *outside]
 
 
 def powers(now: Readings) -> list[float]:
@@ -97,7 +112,8 @@ def powers(now: Readings) -> list[float]:
         return [[max(w, 0.0) for w in watts], [max(-w, 0.0) for w in watts]]
 
     circuits, lugs = both(list(now.drawn_w)), both([now.upstream.power_w, now.downstream.power_w])
-    return [*circuits[0], *circuits[1], lugs[0][0], lugs[1][0], lugs[0][1], lugs[1][1]]
+    outside = [watts for meter in now.outside for watts in (max(meter.power_w, 0.0), max(-meter.power_w, 0.0))]
+    return [*circuits[0], *circuits[1], lugs[0][0], lugs[1][0], lugs[0][1], lugs[1][1], *outside]
 
 
 def state(house: House) -> object:
@@ -136,6 +152,11 @@ def check_sums(house: House) -> Readings:
         assert (now.l1_voltage, now.l2_voltage, flows.site, now.l1_current_a) == (0, 0, 0, 0)
     if not house.sources.grid:
         assert flows.grid == 0
+    for meter, reading in zip(house.spec.outside_meters, now.outside, strict=True):
+        expected = {"grid": -flows.grid, "load": max(reading.power_w, 0), "solar": max(reading.power_w, flows.pv)}
+        assert reading.power_w == expected[meter.measures]
+    for item in house.circuits:
+        assert {(other.relay, other.requester) for other in item.switch.circuits} == {(item.relay, item.requester)}
     if house.battery is not None:
         assert -house.battery.spec.power_w <= flows.battery <= house.battery.spec.power_w
     return now

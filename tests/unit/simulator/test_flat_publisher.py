@@ -29,7 +29,6 @@ from span_trio.simulator.devices import BessSpec, EvseSpec, FeedthroughSpec, Pcs
 from span_trio.simulator.flat import FlatPublisher
 from span_trio.simulator.flat_schema import RELEASES, schema_hash
 from span_trio.simulator.house import House
-from span_trio.simulator.houses import BUILT_IN, built_in
 from span_trio.simulator.spec import HouseSpec
 from span_trio.simulator.switchboard import Answer
 from span_trio.snapshot import (
@@ -43,11 +42,13 @@ from span_trio.snapshot import (
 from span_trio.span import FLAT, FlatBuilder, HomieSchema, NodeType
 from span_trio.span.derive import dsm_state, run_config
 from tests.unit.simulator.house_helpers import (
+    EARLIER,
     EVENING,
     MIDNIGHT,
     NOON,
     Happening,
     circuit_id,
+    earlier,
     happenings,
     house_specs,
     plain_house,
@@ -255,9 +256,9 @@ def assert_equal(seen: SpanPanelSnapshot, meant: SpanPanelSnapshot) -> None:
 
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", EARLIER)
 def test_what_a_client_reads_is_what_the_house_measures(name: str, build: int, bare: bool) -> None:
-    house = House(built_in(name), 3, MIDNIGHT + 5 * 3600)
+    house = House(earlier(name), 3, MIDNIGHT + 5 * 3600)
     publisher = FlatPublisher(house, build, bare=bare)
     reader = Reader(publisher, schema=bare)
     assert_equal(reader.snapshot(), expected(house, build, bare=bare))
@@ -344,9 +345,9 @@ def check_legal(publisher: FlatPublisher, values: Mapping[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", EARLIER)
 def test_every_value_is_legal_and_as_declared(name: str, build: int) -> None:
-    house = House(built_in(name), 5, EVENING)
+    house = House(earlier(name), 5, EVENING)
     publisher = FlatPublisher(house, build)
     check_legal(publisher, publisher.values())
     house.advance(EVENING + 60)
@@ -363,9 +364,9 @@ def test_direction_is_in_lower_case_against_its_own_format(build: int) -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", EARLIER)
 def test_what_is_declared_is_published_but_for_what_there_is_not(name: str, build: int) -> None:
-    spec = built_in(name)
+    spec = earlier(name)
     publisher = FlatPublisher(House(spec, 1, NOON), build)
     declared = {f"{node.id}/{item}" for node in described(publisher).nodes.values() for item in (node.properties or {})}
     missing = {
@@ -376,9 +377,9 @@ def test_what_is_declared_is_published_but_for_what_there_is_not(name: str, buil
 
 
 @pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", EARLIER)
 def test_the_description_is_a_full_and_faultless_one(name: str, build: int) -> None:
-    spec = built_in(name)
+    spec = earlier(name)
     publisher = FlatPublisher(House(spec, 1, NOON + 0.5), build)
     description = described(publisher)
     assert (description.problems, description.homie) == ((), "5.0")
@@ -406,7 +407,7 @@ def test_the_description_is_a_full_and_faultless_one(name: str, build: int) -> N
         *chargers,
     }
     space = (description.nodes[publisher._house.circuits[0].id].properties or {})["space"]
-    assert space.format_text == f"1:{name}:1"
+    assert space.format_text == f"1:{spec.spaces}:1"
 
 
 def test_nodes_are_those_that_the_house_has() -> None:
@@ -462,7 +463,7 @@ def test_names_of_all_kinds_go_through() -> None:
 
 
 def test_changes_are_what_changed_and_add_up_to_the_values() -> None:
-    house = House(built_in("32"), 2, EVENING)
+    house = House(earlier("main-32"), 2, EVENING)
     publisher, other = FlatPublisher(house), FlatPublisher(house)
     values = publisher.changes()  # the first time, everything
     assert values == other.values()
@@ -555,7 +556,7 @@ def declared_by(build: int) -> dict[str, Any]:
 
 def test_r202603_declares_what_real_panels_declare() -> None:
     """The hash of the facts: `sha256:d347556a07d98f40`, of a real MAIN_32. And the recorded declarations."""
-    publisher = FlatPublisher(House(built_in("32"), 1, NOON), 202603)
+    publisher = FlatPublisher(House(earlier("main-32"), 1, NOON), 202603)
     schema = publisher.schema()
     assert schema["typesSchemaHash"] == "sha256:d347556a07d98f40"
     recorded = json.loads(CAPTURED.read_text())
@@ -567,15 +568,15 @@ def test_r202603_declares_what_real_panels_declare() -> None:
     assert (schema["firmwareVersion"], schema["homieDomain"]) == (recorded["firmwareVersion"], "ebus")
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", EARLIER)
 def test_the_schema_is_one_that_our_client_reads(name: str) -> None:
-    body = FlatPublisher(House(built_in(name), 1, NOON)).schema()
+    body = FlatPublisher(House(earlier(name), 1, NOON)).schema()
     schema = HomieSchema.from_json(json.loads(json.dumps(body)))
-    assert schema.panel_size == int(name)
+    assert schema.panel_size == earlier(name).spaces
     assert (schema.data_model_version, schema.firmware_version) == (None, "spanos2/r202627/05")
     assert schema.schema_hash == schema_hash(body["types"])
     body["types"].clear()  # it is the caller's
-    assert FlatPublisher(House(built_in(name), 1, NOON)).schema()["types"]
+    assert FlatPublisher(House(earlier(name), 1, NOON)).schema()["types"]
 
 
 def test_what_each_build_brought() -> None:

@@ -21,7 +21,9 @@ from span_trio.simulator.house import House
 from span_trio.simulator.houses import BUILT_IN, built_in
 from span_trio.simulator.spec import HouseSpec
 from span_trio.simulator.switchboard import Answer
+from tests.unit.simulator.hardware3_helpers import modern_specs
 from tests.unit.simulator.house_helpers import (
+    EARLIER,
     EVENING,
     HOUR,
     MIDNIGHT,
@@ -32,6 +34,7 @@ from tests.unit.simulator.house_helpers import (
     circuit_id,
     counters,
     drawn,
+    earlier,
     happenings,
     house_specs,
     plain_house,
@@ -48,7 +51,7 @@ CLOSED, OPEN = "CLOSED", "OPEN"
 
 
 @given(
-    spec=house_specs(),
+    spec=house_specs() | modern_specs(),
     seed=st.integers(0, 99),
     hour=st.integers(0, 23),
     events=st.lists(st.tuples(st.integers(0, 400).map(lambda tenths: tenths / 10), happenings), max_size=12),
@@ -88,9 +91,9 @@ def test_sums_integrals_and_counters_whatever_happens(
             assert house.battery.held_ws - (held or 0) == pytest.approx(stored, abs=2 * house.battery.spec.power_w)
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", sorted({*BUILT_IN, *EARLIER}))
 def test_an_evening_of_each_built_in_house_adds_up(name: str) -> None:
-    house = House(built_in(name), 7, EVENING - 4 * HOUR)
+    house = House(earlier(name), 7, EVENING - 4 * HOUR)
     before = counters(check_sums(house))
     for minute in range(1, 6 * 60, 7):
         house.advance(EVENING - 4 * HOUR + minute * 60)
@@ -100,7 +103,7 @@ def test_an_evening_of_each_built_in_house_adds_up(name: str) -> None:
 
 
 @given(
-    spec=house_specs(),
+    spec=house_specs() | modern_specs(),
     seed=st.integers(0, 99),
     cuts=st.lists(st.floats(0, 100), max_size=40),
     events=st.lists(st.tuples(st.floats(0, 100), happenings), max_size=6),

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from span_trio.enums import RelativePosition, ShedPriority
 from span_trio.errors import SpanPanelValidationError
-from span_trio.simulator.devices import LoadKind
+from span_trio.simulator.devices import LoadKind, MeasuredOutside
 from span_trio.simulator.house import House
-from span_trio.simulator.houses import BUILT_IN, _house, built_in, built_in_text, load_house
+from span_trio.simulator.houses import BUILT_IN, _house, built_in, built_in_text, find_house, load_house
 from span_trio.simulator.spec import HouseSpec
 from span_trio.span import are_tabs_opposite_phase
 from tests.unit.simulator.house_helpers import NOON
@@ -60,39 +60,63 @@ def write(tmp_path: Path) -> Write:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_built_in_houses_are_what_their_names_say(name: str) -> None:
     spec = built_in(name)
-    assert spec.spaces == int(name)
     assert len({item.name for item in spec.circuits}) == len(spec.circuits) > 4
     for item in spec.circuits:
         if item.dipole:
             assert are_tabs_opposite_phase(*item.tabs)
     assert built_in(name) == spec
     assert House(spec, 0, NOON).read().upstream.power_w != 0
+    assert spec.model_name in {name.upper().replace("-", "_"), "MAIN_32"}
+    assert spec.hardware_3 == (spec.model_name != "MAIN_32")
+    assert (spec.main_breaker_a is None) == spec.model_name.startswith("MLO")
+
+
+@pytest.mark.parametrize(
+    ("short", "name"),
+    [("8", "cabin"), ("32", "main-32"), ("16", "main-16"), ("24", "mlo-24"), ("40", "main-40"), ("48", "mlo-48")],
+)
+def test_short_names_are_the_positions_of_their_panels(short: str, name: str) -> None:
+    assert built_in(short) == find_house(short) == built_in(name)
+    assert built_in_text(short) == built_in_text(name)
+    assert short == "8" or built_in(name).spaces == int(short)
 
 
 def test_the_built_in_houses_have_something_of_everything() -> None:
-    eight, thirty_two, forty, forty_eight = map(built_in, BUILT_IN)
-    assert (eight.pv, eight.bess, eight.evse, eight.pcs, eight.feedthrough) == (None, None, (), None, None)
-    assert len(thirty_two.circuits) == 24
-    assert [len(spec.evse) for spec in (thirty_two, forty, forty_eight)] == [1, 1, 2]
-    houses = (thirty_two, forty, forty_eight)
-    assert [spec.bess and spec.bess.relative_position for spec in houses] == [
-        RelativePosition.IN_PANEL,
-        RelativePosition.UPSTREAM,
-        RelativePosition.IN_PANEL,
+    cabin, main_32, main_16, mlo_24, main_40, mlo_48 = map(built_in, BUILT_IN)
+    assert (cabin.pv, cabin.bess, cabin.evse, cabin.pcs, cabin.feedthrough) == (None, None, (), None, None)
+    assert len(main_32.circuits) == 24
+    houses = (main_32, main_16, mlo_24, main_40, mlo_48)
+    assert [len(spec.evse) for spec in houses] == [1, 0, 1, 1, 2]
+    assert [spec.bess and (spec.bess.relative_position, spec.bess.silent) for spec in houses] == [
+        (RelativePosition.IN_PANEL, False),
+        None,
+        (RelativePosition.IN_PANEL, True),
+        None,
+        (RelativePosition.IN_PANEL, False),
     ]
-    assert [spec.pv and spec.pv.relative_position for spec in houses] == [
-        RelativePosition.IN_PANEL,
-        RelativePosition.IN_PANEL,
-        RelativePosition.UPSTREAM,
+    assert [[pv.relative_position for pv in spec.all_pv] for spec in houses] == [
+        [RelativePosition.IN_PANEL],
+        [],
+        [],
+        [RelativePosition.IN_PANEL],
+        [RelativePosition.IN_PANEL, RelativePosition.UPSTREAM],
     ]
-    assert [spec.model_name for spec in (eight, *houses)] == ["MAIN_8", "MAIN_32", "MAIN_40", "MLO_48"]
+    assert [[meter.measures for meter in spec.outside_meters] for spec in houses] == [
+        [],
+        [MeasuredOutside.GRID],
+        [],
+        [MeasuredOutside.GRID, MeasuredOutside.LOAD],
+        [MeasuredOutside.GRID, MeasuredOutside.SOLAR],
+    ]
+    tandems = [item for item in mlo_48.circuits if item.relay_of and item.relay_of == item.meter_of]
+    assert [mlo_48.on_relay_of(item)[0].space - item.space for item in tandems] == [0, 0, 0]
     circuits = [item for spec in houses for item in spec.circuits]
     assert {item.priority for item in circuits} == {*ShedPriority} - {ShedPriority.UNKNOWN}
     assert {True, False} == {item.always_on for item in circuits} == {item.never_backup for item in circuits}
     kinds = {spec.load_of(item) for spec in houses for item in spec.circuits}
     assert kinds == set(LoadKind) - {LoadKind.POOL_PUMP}  # that one is behind the downstream lugs
-    assert forty.feedthrough is not None
-    assert forty.feedthrough.load is LoadKind.POOL_PUMP
+    assert main_40.feedthrough is not None
+    assert main_40.feedthrough.load is LoadKind.POOL_PUMP
 
 
 def test_a_house_may_have_several_inverters(write: Write) -> None:
@@ -108,7 +132,7 @@ def test_a_copy_of_a_built_in_house_s_file_is_that_house(name: str, write: Write
 
 
 def test_a_house_of_another_name_is_refused_with_the_choice() -> None:
-    with pytest.raises(SpanPanelValidationError, match="no built-in house '31': choose from 8, 32, 40, 48"):
+    with pytest.raises(SpanPanelValidationError, match="no built-in house '31': choose from cabin, main-32, main-"):
         built_in("31")
 
 

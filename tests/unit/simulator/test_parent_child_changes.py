@@ -23,6 +23,7 @@ from span_trio.simulator.parent_child import ParentChildPublisher
 from span_trio.simulator.parent_child_schema import RELEASES
 from span_trio.simulator.spec import HouseSpec
 from span_trio.simulator.switchboard import Answer
+from tests.unit.simulator.hardware3_helpers import modern_specs
 from tests.unit.simulator.house_helpers import (
     EVENING,
     NOON,
@@ -127,6 +128,18 @@ def test_an_inverter_can_be_added_to_a_house_that_runs() -> None:
 def test_changes_add_up_to_the_values_whatever_happens(
     spec: HouseSpec, build: int, events: list[tuple[float, Happening]]
 ) -> None:
+    check_changes(spec, build, events)
+
+
+@given(
+    spec=modern_specs().filter(lambda spec: spec.circuits),
+    events=st.lists(st.tuples(st.floats(0, 200), happenings), max_size=6),
+)
+def test_changes_add_up_to_the_values_on_hardware_3(spec: HouseSpec, events: list[tuple[float, Happening]]) -> None:
+    check_changes(spec, 202639, events)
+
+
+def check_changes(spec: HouseSpec, build: int, events: list[tuple[float, Happening]]) -> None:
     house = House(spec, 1, EVENING)
     publisher, other = ParentChildPublisher(house, build), ParentChildPublisher(house, build)
     values = publisher.changes()  # the first time, everything
@@ -300,6 +313,14 @@ def test_what_is_described_as_before_keeps_its_description(build: int) -> None:
     assert publisher.values() == values
 
 
+@pytest.mark.parametrize(("build", "renamed"), [(202633, 1), (202639, 0)])
+def test_circuit_is_described_again_for_its_label_on_r202633_only(build: int, renamed: int) -> None:
+    publisher = ParentChildPublisher(house := House(full_house(), 1, NOON), build)
+    lights = circuit_id(house, "Lights")
+    house.recommission(lights, name="Lamps")
+    assert [json.loads(text)["name"] for text in publisher.refresh().described.values()] == ["Lamps"] * renamed
+
+
 def test_a_circuit_that_is_recommissioned_is_described_anew_and_nothing_else_is() -> None:
     house = House(full_house(), 1, NOON)
     publisher = ParentChildPublisher(house)
@@ -321,7 +342,7 @@ def test_a_circuit_that_is_recommissioned_is_described_anew_and_nothing_else_is(
         "switch/relay-requester": b"CONFIGURATION",
         "load-shed/priority": b"OFF_GRID",
     }
-    assert f'"name":"{house.by_id[lights].spec.name}"' in publisher.refresh().described[lights]
+    assert json.loads(publisher.refresh().described[lights])["name"] == lights  # its label is ``info/name``
 
 
 @pytest.mark.parametrize(
