@@ -32,6 +32,7 @@ _Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 _PREFIX: Final = "/api/v2"
 _OPEN: Final = frozenset({"GET /status", "GET /certificate/ca", "GET /homie/schema", "POST /auth/register"})
 _PROXIMITY_FROM: Final = 202609
+_DOCUMENTED_HARDWARE: Final = ("1.2", "2.0")
 _FQDN_FROM: Final = 202615
 _FQDN: Final = "ebusTlsFqdn"
 _LABEL: Final = r"(?!..--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -91,7 +92,8 @@ def _public_endpoints(panel: SimulatedPanel, state: RestState) -> Mapping[str, _
         if release.build >= _PROXIMITY_FROM:
             answer["proximityProven"] = state.proximity_proven
         if release.tells_hardware:
-            answer["hardwareVersion"] = panel.house.spec.hardware_version
+            hardware = panel.house.spec.hardware_version
+            answer["hardwareVersion"] = hardware if hardware in _DOCUMENTED_HARDWARE else "UNKNOWN"
         return JSONResponse(answer)
 
     async def certificate(request: Request) -> Response:

@@ -67,6 +67,21 @@ def test_the_demo_prints_complete_snapshots_as_json_and_leaves() -> None:
     assert (first["seq"], second["seq"]) == (1, 2)
 
 
+@pytest.mark.parametrize("name", ["mlo-48", "48"])
+def test_demo_shows_a_panel_of_today(name: str) -> None:
+    result = run("demo", "--snapshots", "1", "--json", "--house", name, "--at", "12:30")
+    assert result.exit_code == 0
+    snapshot = json.loads(result.stdout)
+    assert (snapshot["model"], snapshot["firmware_version"]) == ("MLO_48", "spanos3/r202639/03")
+    assert len(snapshot["circuits"]) == 39 + 2
+
+
+@pytest.mark.parametrize("command", ["demo", "simulate"])
+def test_houses_are_listed_by_help(command: str) -> None:
+    told = " ".join(run(command, "--help").stdout.split())
+    assert "cabin, main-32, main-16, mlo-24, main-40, mlo-48 (8, 32, 16, 24, 40 or 48 for short)" in told
+
+
 def test_the_demo_prints_lines_where_there_is_no_terminal() -> None:
     result = run("demo", "--snapshots", "1")
     assert result.exit_code == 0
@@ -82,6 +97,7 @@ def test_the_demo_prints_lines_where_there_is_no_terminal() -> None:
         (["--at", "noon"], "'noon' is no time"),
         (["--at", "2026-13-01T00:00"], "is no time"),
         (["--firmware", "202640"], "no firmware 202640"),
+        (["--firmware", "202627", "--house", "mlo-48"], "firmware 202627 does not run on hardware 3.0 (MLO_48)"),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(arguments: list[str], sentence: str) -> None:

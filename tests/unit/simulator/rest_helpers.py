@@ -44,9 +44,9 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def opened(build: int = 202639) -> AsyncGenerator[Api, None]:
+async def opened(build: int = 202639, house: str = "8") -> AsyncGenerator[Api, None]:
     """The API of a small house."""
-    async with open_simulated_panel("8", build=build) as panel:
+    async with open_simulated_panel(house, build=build) as panel:
         state = RestState("the CA")
         transport = httpx.ASGITransport(rest_app(panel, state))
         async with httpx.AsyncClient(transport=transport, base_url="http://panel", trust_env=False) as http:

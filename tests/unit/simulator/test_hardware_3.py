@@ -162,6 +162,12 @@ def test_house_of_the_guide_is_one(tmp_path: Path) -> None:
     check_sums(House(spec, 1, NOON))
 
 
+def test_panel_may_not_know_its_model() -> None:
+    publisher = ParentChildPublisher(House(modern_house(model="UNKNOWN", main_breaker_a=125), 1, NOON))
+    assert shown(publisher)[f"{PANEL_3}/info/model"] == "UNKNOWN"
+    assert shown(publisher)[f"{PANEL_3}/breaker/rating"] == "125"
+
+
 # --- what devices show ------------------------------------------------------------------------------------------------
 
 

@@ -141,6 +141,14 @@ async def test_the_status_tells_what_its_build_does(build: int, tells: int) -> N
         assert list(told) == ["serialNumber", "firmwareVersion", "proximityProven", "hardwareVersion"][:tells]
 
 
+async def test_hardware_that_is_not_documented_is_unknown_to_the_rest_api() -> None:
+    async with opened(house="main-16") as api:
+        assert (await api.ask("GET /status")).json()["hardwareVersion"] == "UNKNOWN"
+        classes = (await api.ask("GET /homie/schema", await api.token())).json()["deviceClasses"]
+        assert "feeds-role" in classes["circuit"]["connection"]
+        assert "outside" not in classes
+
+
 async def test_an_fqdn_cannot_be_set_before_r202615() -> None:
     async with opened(202609) as api:
         for token in (await api.token(), await api.reduced_token()):
