@@ -35,7 +35,7 @@ class ReceivedCommand:
         retain: likewise.
         dup: likewise: the sender says that it may have come before.
         answer: what the firmware makes of it as things stand, whatever a switch then does. DENIED: the broker drops it;
-            AWAY: the service, or the child, is not there to hear it.
+            AWAY: the service, or the child, is not there to hear it; RETAINED: this hardware hears no such command.
         faults: what will be done about it beyond that.
     """
 
@@ -58,7 +58,7 @@ class ReceivedCommand:
     @property
     def heard(self) -> bool:
         """Whether it got as far as the firmware at all."""
-        return self.answer not in {Answer.DENIED, Answer.AWAY}
+        return self.answer not in {Answer.DENIED, Answer.AWAY, Answer.RETAINED}
 
 
 class CommandLog(Sequence[ReceivedCommand]):

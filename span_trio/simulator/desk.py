@@ -102,7 +102,8 @@ class CommandDesk:
         """A client has published something: see whether it is a command, and write it down."""
         topic, payload, qos, retain = message[:4]
         if topic.endswith(_SET):
-            answer, control = (self._judge(topic, payload) if may else Answer.DENIED), self._control(topic)
+            control = self._control(topic)
+            answer = self._judge(topic, payload, retain=retain) if may else Answer.DENIED
             self.log.append(
                 ReceivedCommand(
                     number=self.log.received + 1,
@@ -127,11 +128,13 @@ class CommandDesk:
         setting = None if announcer.owner(topic) is None else announcer.publisher.setting(self._topic(topic))
         return None if setting is None else setting.control
 
-    def _judge(self, topic: str, payload: bytes) -> Answer:
+    def _judge(self, topic: str, payload: bytes, *, retain: bool) -> Answer:
         if self._announcer.owner(topic) is None:
             return Answer.NO_SUCH
         if not self.open:
             return Answer.AWAY
+        if retain and self._announcer.publisher.habits.strict_commands:
+            return Answer.RETAINED
         self._catch_up()
         return self._announcer.publisher.judge(self._topic(topic), payload).answer
 
@@ -139,6 +142,8 @@ class CommandDesk:
         """A client was allowed to publish something: if it is a command, it is the panel's now."""
         topic, control = message.topic, self._control(message.topic)
         if control is None or not topic.endswith(_SET) or not self.open:
+            return
+        if message.retain and self._announcer.publisher.habits.strict_commands:
             return
         faults = self.faults.of(control)
         self._number += 1

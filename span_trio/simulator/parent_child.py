@@ -221,7 +221,11 @@ class ParentChildPublisher:
             circuit = self._house.by_id[setting.of]
             shown = circuit.relay if setting.control is Control.RELAY else ShedPriority.NEVER
             return CommandResult(Answer.LOCKED, shown)
-        return judge(self._house, setting, payload.decode(errors="replace"))
+        result = judge(self._house, setting, payload.decode(errors="replace"))
+        if result.answer is Answer.CLAMPED and self.habits.strict_commands:
+            limit = self._house.chargers[setting.of].limit_a
+            return CommandResult(Answer.INVALID, "" if limit is None else str(limit))
+        return result
 
     def command(self, topic: str, payload: bytes) -> CommandResult:
         """As `Publisher.command`."""

@@ -76,21 +76,24 @@ class Release(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Habits:
-    """How a panel announces its devices. Without arguments: as earlier hardware does.
+    """What panels do in one way or another. Without arguments: as earlier hardware does.
 
     Attributes:
         hashed_versions: the version of a description comes from a hash of its content: equal for equal content, and not
             increasing; else it is the time, ms.
         all_say_goodbye: at a clean end every device says so, descendants first; else the panel alone does.
         parent_again: when its children have been announced, the panel announces itself a second time.
+        strict_commands: a retained command is ignored, and a number that is out of its range too; else such a number is
+            brought into it.
     """
 
     hashed_versions: bool = False
     all_say_goodbye: bool = False
     parent_again: bool = False
+    strict_commands: bool = False
 
 
-SDK_HABITS: Final = Habits(hashed_versions=True, all_say_goodbye=True, parent_again=True)
+SDK_HABITS: Final = Habits(hashed_versions=True, all_say_goodbye=True, parent_again=True, strict_commands=True)
 """Of ebus-sdk 0.27, as panels of hardware 3.0 have them here."""
 
 
@@ -117,7 +120,7 @@ class Publisher(Protocol):
 
     @property
     def habits(self) -> Habits:
-        """How it announces its devices."""
+        """How it announces its devices and hears commands."""
         ...
 
     @property

@@ -40,6 +40,7 @@ class Answer(enum.Enum):
     NOT_NOW = "refused: not as things are"
     NO_EFFECT = "accepted, without effect"
     AWAY = "not heard: whom it was for is away"
+    RETAINED = "not heard: it was to be retained"
     DENIED = "not heard: the broker dropped it"
 
 

@@ -176,6 +176,25 @@ def test_charger_s_lock_has_the_faults_of_other_settings(faults: CommandFaults, 
     virtual(main)
 
 
+def test_retained_command_and_number_out_of_range_are_ignored() -> None:
+    async def main() -> None:
+        async with commanding(TREE, modern_house()) as who:
+            limit, relay = (
+                f"{CHARGER}/config/user-max-charge-current",
+                f"{circuit_id(who.panel.house, 'Lights')}/switch/relay",
+            )
+            await who.command(relay, b"OPEN", wait=1, retain=True)
+            for amps in (b"2", b"99", b"16.5"):
+                await who.command(limit, amps)
+            assert (who.retained(relay), who.retained(limit)) == (b"CLOSED", b"40")
+            assert [command.answer for command in who.panel.commands] == [Answer.RETAINED, *[Answer.INVALID] * 3]
+            assert [command.heard for command in who.panel.commands] == [False, *[True] * 3]
+            await who.command(limit, b"16")
+            assert who.retained(limit) == b"16"
+
+    virtual(main)
+
+
 def test_charger_s_lock_is_set_by_our_own_client() -> None:
     async def main() -> None:
         options = PanelOptions(transport="mqtt", fetch_schema=False)
