@@ -91,7 +91,7 @@ class Ledger:
 
     def reserve(self, device: Device, size: int) -> bool:
         """Account for ``size`` more (or fewer) bytes of raw payload; false if they do not fit."""
-        if size > 0 and self.payload_bytes + size > self.limits.payload_bytes:
+        if self.payload_bytes + size > self.limits.payload_bytes:
             self.overflow(device, "too many bytes")
             return False
         self.payload_bytes += size
@@ -142,7 +142,7 @@ class Slot(abc.ABC):
         if payload == self.raw:
             return Effect.NOTHING
         growth = len(payload) - len(self.raw)
-        if growth and not self.ledger.reserve(self.device, growth):
+        if not self.ledger.reserve(self.device, growth):
             payload = b""  # what it is now cannot be known: what it was must not pass for it
             self.ledger.reserve(self.device, -len(self.raw))
         self.raw = payload

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from span_trio.errors import SpanPanelValidationError
 from span_trio.homie import Datatype, Fallback, Forest, Limits, LogEntry, Message, PropertyDescription
 from span_trio.homie.slots import PropertySlot
 
@@ -292,6 +293,48 @@ def test_a_value_that_is_gone_has_no_date() -> None:
 def nodes_and_devices(forest: Forest) -> tuple[list[str], set[str], bool]:
     dirty = forest.take_dirty()
     return [node.id for node in dirty.nodes], dirty.devices, dirty.urgent
+
+
+def test_all_properties_of_a_node_that_changed_are_dirty() -> None:
+    forest = house(("house/free/a", "1"))
+
+    absorb(forest, "house/free/a", "2")
+    assert forest.dirty
+    absorb(forest, "house/free/b", "2")
+    absorb(forest, "house/free/a", "3")
+
+    assert [(node.id, names) for node, names in forest.dirty.nodes.items()] == [("free", {"a", "b"})]
+
+
+@pytest.mark.parametrize("message", [("house/$state", "init"), ("house/$description", "{")], ids=["state", "malformed"])
+def test_what_says_nothing_of_values_makes_none_dirty(message: tuple[str, str]) -> None:
+    forest = house(("house/free/a", "1"))
+    forest.take_dirty()
+
+    absorb(forest, *message)
+
+    assert forest.dirty.nodes == {}
+
+
+@pytest.mark.parametrize("then", ["", HOUSE])
+def test_why_a_description_is_none_is_told_until_it_is_cleared_or_replaced(then: bytes | str) -> None:
+    forest = forest_of(("house/$state", "ready"), ("house/$description", "{"))
+    assert forest.devices["house"].description_error
+
+    absorb(forest, "house/$description", then)
+
+    assert forest.devices["house"].description_error is None
+
+
+def test_i8_the_limits_are_what_the_documentation_says() -> None:
+    assert Limits() == Limits(512, 65_536, 64 * 1024 * 1024, 8_192)
+
+
+@pytest.mark.parametrize("limit", ["devices", "topics", "payload_bytes", "device_topics"])
+@pytest.mark.parametrize("value", [-1, 1.5, True, "1"])
+def test_a_limit_is_a_whole_number(limit: str, value: Any) -> None:
+    with pytest.raises(SpanPanelValidationError, match=limit):
+        Limits(**{limit: value})
 
 
 def test_nothing_is_dirty_at_first_and_nothing_after_it_was_taken() -> None:
