@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from span_trio import Control, RefusalReason
+from span_trio import Control, RefusalReason, SpanPanelCommandError
 from tests.unit.span.child_helpers import ChildPanel, full_house
 from tests.unit.span.child_house import BESS, UP, describe, house
 from tests.unit.span.child_house import DRIVE as CHILD_DRIVE
@@ -337,3 +337,71 @@ def test_a_child_that_has_not_described_itself_offers_nothing_and_is_in_nobodys_
     assert missing
     assert offers(panel).keys() == before - missing
     assert refusal(panel, RELAY, KITCHEN, "OPEN") is RefusalReason.NO_SUCH_CIRCUIT
+
+
+# --- what is there, and what is not -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("control", "subject", "wanted", "what"),
+    [
+        (RELAY, "nope", "OPEN", "the relay of nope: "),
+        (PROPERTY, "nope/a/b", "1", "property nope/a/b: "),
+        (RELAY, KITCHEN, "OPEN", f"the relay of {KITCHEN}: "),
+    ],
+)
+def test_a_refusal_names_what_was_asked_for(control: Control, subject: str, wanted: str, what: str) -> None:
+    panel = full_house()
+    panel.message(f"{KITCHEN}/switch/relay-controllable", "false")
+    with pytest.raises(SpanPanelCommandError) as caught:
+        published(panel, control, subject, wanted)
+    assert str(caught.value).startswith(what)
+
+
+def test_of_two_cores_one_has_the_source() -> None:
+    panel = FlatPanel({"core": HOUSE["core"], "core-2": HOUSE["core"]})
+    assert [offered for offered in offers(panel).values() if offered.control is SOURCE] == [find(panel, SOURCE)]
+    assert find(panel, SOURCE).node_id == "core"
+
+
+def test_a_child_that_was_never_heard_of_is_in_nobodys_way() -> None:
+    panel = full_house()
+    before = offers(panel).keys()
+    children = [child for child, (_, parent) in panel.devices.items() if parent == ROOT]
+    panel.redescribe(ROOT, children=[*children, "never-heard-of"])
+    assert offers(panel).keys() == before
+
+
+def test_the_panel_itself_is_never_away() -> None:
+    panel = full_house()
+    panel.message(f"{ROOT}/$state", "init")
+    assert find(panel, ISLANDING).refusal is None
+
+
+def test_a_charger_has_its_key_whatever_serial_number_another_device_claims() -> None:
+    panel = full_house()
+    panel.message(f"{CHILD_DRIVE}/info/serial-number", "serial-1")
+    panel.message(f"{BESS}/info/serial-number", "serial-1")
+    assert find(panel, LIMIT, "serial-1").device_id == CHILD_DRIVE
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        (KITCHEN, RefusalReason.NO_SUCH_CONTROL),
+        (BESS, RefusalReason.NO_SUCH_CHARGER),
+        ("nope", RefusalReason.NO_SUCH_CHARGER),
+    ],
+)
+def test_a_limit_of_what_is_no_charger_says_whether_it_exists(subject: str, reason: RefusalReason) -> None:
+    assert refusal(full_house(), LIMIT, subject, 16) is reason
+
+
+def test_a_relay_that_is_not_controllable_locks_nothing_beside_it() -> None:
+    panel = full_house()
+    description = describe("circuit", parent=ROOT)
+    description["nodes"]["switch"]["properties"]["delay"] = {"datatype": "integer", "settable": True}
+    panel.message(f"{KITCHEN}/$description", json.dumps(description))
+    panel.message(f"{KITCHEN}/switch/relay-controllable", "false")
+    assert find(panel, RELAY, KITCHEN).refusal is RefusalReason.NOT_CONTROLLABLE
+    assert find(panel, PROPERTY, f"{KITCHEN}/switch/delay").refusal is None
