@@ -33,6 +33,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "span_trio/command.py": _COMMANDS,
     "span_trio/auditor.py": _COMMANDS,
     "span_trio/homie/slots.py": ("tests/unit/homie", "tests/unit/span/test_controls.py"),
+    "span_trio/span/offered.py": ("tests/unit/span/test_*control*.py", *_COMMANDS),
     "span_trio/span/controls.py": ("tests/unit/span/test_*control*.py", *_COMMANDS),
     "span_trio/link": (
         "tests/unit/link",

@@ -111,6 +111,11 @@ async def breaks(*_: object) -> trio.abc.Stream:
     raise OSError("of a tunnel of one's own")
 
 
+async def breaks_off(*_: object) -> trio.abc.Stream:
+    await trio.lowlevel.checkpoint()
+    raise trio.BrokenResourceError
+
+
 async def tunnels(_host: str, _port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
     """Whose TLS is its own, so that nobody knows what it has seen."""
     await trio.lowlevel.checkpoint()
@@ -118,7 +123,7 @@ async def tunnels(_host: str, _port: int, tls: ssl.SSLContext | None) -> trio.ab
     return Broker().connect().stream
 
 
-@pytest.mark.parametrize("dialer", [hangs, refuses, breaks, tunnels])
+@pytest.mark.parametrize("dialer", [hangs, refuses, breaks, breaks_off, tunnels])
 async def test_a_second_look_that_comes_to_nothing_costs_five_seconds_at_most(
     dialer: Callable[..., Awaitable[trio.abc.Stream]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import pytest
 import trio
-from trio.testing import check_two_way_stream, memory_stream_pair
+from trio.testing import check_two_way_stream, memory_stream_pair, wait_all_tasks_blocked
 
-from span_trio.link import streams
+from span_trio.link import streams, tls_context
 from span_trio.link.streams import TcpStream, TlsStream
-from tests.unit.link.certificates import NAME, certificates
+from tests.unit.link.certificates import NAME, certificates, other_ca
 from tests.unit.link.house import SteppingCancel, run
 
 pytestmark = pytest.mark.virtual_time
@@ -69,6 +70,10 @@ async def test_every_packet_is_acknowledged_at_once_where_the_system_can(monkeyp
     await theirs.send_all(b"CONNACK")
     assert await ours.receive_some() == b"CONNACK"
     assert tcp.options == [(socket.IPPROTO_TCP, 12, 1)] * 2
+
+
+def test_linux_can() -> None:
+    assert getattr(socket, "TCP_QUICKACK", None) == streams._QUICKACK
 
 
 async def test_a_system_that_cannot_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +212,141 @@ async def test_a_stream_that_breaks_is_heard_to_that_point() -> None:
         await server.send_all(b"good")
         await server.transport_stream.send_all(b"this is no TLS record at all")
         assert await client.receive_some() == b"good"
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError) as caught:
             await client.receive_some()
-        with pytest.raises(trio.BrokenResourceError):
+        assert isinstance(caught.value.__cause__, ssl.SSLError)
+        with pytest.raises(trio.BrokenResourceError) as again:
             await client.send_all(b"more")
+        assert again.value.__cause__ is caught.value.__cause__
+        assert await server.transport_stream.receive_some()  # an alert: the peer is told, too
+
+
+class Below(trio.abc.Stream):
+    """A stream that breaks, or has no room, when a test says so."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.sends = 0
+        self.breaks_at: float = float("inf")
+        self.room = trio.Event()
+        self.room.set()
+        self.closed = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.sends += 1
+        if self.sends >= self.breaks_at:
+            raise trio.BrokenResourceError
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.room.wait()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self.stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await self.stream.aclose()
+
+
+@contextlib.asynccontextmanager
+async def strict_pair() -> AsyncGenerator[tuple[TlsStream, trio.SSLStream[MemoryStream], Below], None]:
+    """Our end, a peer's that wants goodbyes, and what ours stands on; after the handshake."""
+    ours, theirs = memory_stream_pair()
+    below = Below(ours)
+    client = TlsStream(below, certificates().client, NAME)
+    server = trio.SSLStream(theirs, certificates().server, server_side=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.do_handshake)
+        nursery.start_soon(server.do_handshake)
+    yield client, server, below
+    await trio.aclose_forcefully(client)
+    await trio.aclose_forcefully(server)
+
+
+async def test_goodbyes_are_said_and_heard() -> None:
+    async with strict_pair() as (client, server, below), trio.open_nursery() as nursery:
+        await server.send_all(b"the last words")
+        nursery.start_soon(server.aclose)  # it waits for ours
+        assert await client.receive_some() == b"the last words"
+        for _ in range(2):
+            assert await client.receive_some() == b""
+        await client.aclose()
+        assert below.closed
+    async with strict_pair() as (client, server, _):
+        await client.aclose()
+        assert await server.receive_some() == b""
+
+
+async def test_a_goodbye_that_cannot_be_sent_is_no_error() -> None:
+    async with strict_pair() as (client, _, below):
+        below.breaks_at = 0
+        await client.aclose()
+        assert below.closed
+
+
+async def test_who_waits_for_room_waits_for_that_of_the_stream_below() -> None:
+    async with strict_pair() as (client, _, below), trio.open_nursery() as nursery:
+        below.room = trio.Event()
+        there_is = trio.Event()
+
+        @nursery.start_soon
+        async def _() -> None:
+            await client.wait_send_all_might_not_block()
+            there_is.set()
+
+        await wait_all_tasks_blocked()
+        assert not there_is.is_set()
+        below.room.set()
+        await there_is.wait()
+
+
+async def test_a_certificate_that_is_refused_is_the_cause_though_the_peer_cannot_be_told() -> None:
+    ours, theirs = memory_stream_pair()
+    below = Below(ours)
+    below.breaks_at = 2
+    client = TlsStream(below, tls_context(other_ca()), NAME)
+    server = trio.SSLStream(theirs, certificates().server, server_side=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.do_handshake)
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await client.do_handshake()
+        assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+        assert below.sends == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_sent_before_the_handshake() -> None:
+    client = TlsStream(memory_stream_pair()[0], certificates().client, NAME)
+    with pytest.raises(trio.BrokenResourceError) as caught:
+        await client.send_all(b"data")
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+async def test_what_came_along_with_the_handshake_is_a_checkpoint_away() -> None:
+    ours, theirs = memory_stream_pair()
+    context = certificates().client
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # in which the server has the last word
+    client = TlsStream(ours, context, NAME)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = certificates().server.wrap_bio(incoming, outgoing, server_side=True)
+
+    async def serve() -> None:
+        while True:
+            incoming.write(await theirs.receive_some())
+            with contextlib.suppress(ssl.SSLWantReadError):
+                server.do_handshake()
+                server.write(b"early")
+                break
+            await theirs.send_all(outgoing.read())
+        await theirs.send_all(outgoing.read())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        await client.do_handshake()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await client.receive_some()
+    assert scope.cancelled_caught
+    with trio.testing.assert_checkpoints():
+        assert await client.receive_some() == b"early"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
+import trio
 
 from span_trio import SpanPanelValidationError
 from span_trio.credentials import fingerprint
-from span_trio.link import tls_context
+from span_trio.link import load_trust, tls_context, trust
 from tests.unit.link.certificates import certificates, other_ca
 
 NO_CERTIFICATES = {
@@ -33,8 +36,30 @@ def test_a_context_trusts_one_ca_and_checks_names() -> None:
     assert only == ssl.PEM_cert_to_DER_cert(certificates().ca_pem)
 
 
-def test_a_ca_without_a_key_identifier_is_no_error() -> None:
+def test_a_ca_without_a_key_identifier_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def strict(protocol: int) -> ssl.SSLContext:
+        """As Python makes it from 3.13 on."""
+        context = ssl.SSLContext(protocol)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(trust, "ssl", SimpleNamespace(**{**vars(ssl), "SSLContext": strict}))
     assert not tls_context(certificates().ca_pem).verify_flags & ssl.VERIFY_X509_STRICT
+
+
+@pytest.mark.parametrize("ca_pem", [certificates().ca_pem, None], ids=["a CA", "whom the system trusts"])
+def test_trust_checks_names_unless_told_otherwise(ca_pem: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ssl.SSLContext] = []
+
+    def load(context: ssl.SSLContext) -> None:
+        asked.append(context)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", load)
+    checking = trio.run(load_trust, ca_pem)
+    not_checking = trio.run(partial(load_trust, ca_pem, check_hostname=False))
+    assert (checking.check_hostname, not_checking.check_hostname) == (True, False)
+    assert {context.verify_mode for context in (checking, not_checking)} == {ssl.CERT_REQUIRED}
+    assert asked == ([] if ca_pem else [checking, not_checking])
 
 
 @pytest.mark.parametrize("text", NO_CERTIFICATES.values(), ids=NO_CERTIFICATES)
