@@ -36,6 +36,7 @@ async def test_the_login_is_a_connect_and_its_answer() -> None:
     [connect] = broker.connection.received
     assert (connect.kind, connect.texts) == (Kind.CONNECT, ["me", "user", "secret"])
     assert not broker.connection.closed
+    assert (link.succeeded, link.lost, link.answered_at) == (False, None, float("-inf"))
     assert link.bytes_received == broker.connection.said
     assert link.bytes_sent == len(packets.connect("me", username="user", password="secret"))
 
@@ -84,6 +85,7 @@ async def test_a_login_that_is_not_even_read_ends_after_a_step_timeout() -> None
         ),
         (b"\x16\x03\x01\x00\x05" * 20, "does not speak MQTT"),
         (packets.publish("t"), "no CONNACK at first"),
+        (packets.connack() + packets.pingresp(), "no CONNACK at first"),
         (packets.pingresp(), "no CONNACK at first"),
         (packets.suback(1), "no CONNACK at first"),
         (packets.publish("t", bytes(5000)), "no CONNACK at first"),

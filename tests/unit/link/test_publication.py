@@ -61,6 +61,21 @@ async def settle() -> None:
     await trio.testing.wait_all_tasks_blocked()
 
 
+async def test_an_acknowledgement_is_read_at_once_behind_a_small_packet() -> None:
+    wire = Wire(nothing)
+    async with run_link(wire.broker) as running:
+        with publishing(running) as publication:
+            await settle()
+            connection = wire.broker.connection
+            connection.say(packets.publish("t", b""))
+            await trio.sleep(0.001)
+            mid = wire.orders[0].mid
+            assert mid is not None
+            connection.say(packets.puback(mid))
+            await settle()
+            assert publication.acknowledged_at == 0.001
+
+
 async def test_a_publication_leaves_at_once_and_its_acknowledgement_is_noted() -> None:
     wire = Wire()
     async with run_link(wire.broker) as running:

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from span_trio import ConnectionReason
 from span_trio.homie import Message, Obstacle
-from span_trio.link import LinkLost, Oversize, ReplayEnd
+from span_trio.link import LinkEvent, LinkLost, Oversize, ReplayEnd
 from tests.unit.link.broker import Broker, Kind, nothing
 from tests.unit.link.house import (
     REPLAY,
@@ -39,11 +39,91 @@ async def test_what_is_read_in_one_go_is_handed_on_in_one_go() -> None:
     assert len(batches) == 1
 
 
+def small(number: int) -> bytes:
+    return packets.publish(f"t/{number}", b"")
+
+
+def numbers(batch: list[LinkEvent]) -> list[int]:
+    return [int(message.topic[2:]) for message in messages_of([batch])]
+
+
+async def test_small_packets_close_behind_a_first_one_are_gathered_for_8_ms() -> None:
+    broker = Broker()
+    came: list[tuple[float, list[int]]] = []
+    async with run_link(broker) as running, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def receive() -> None:
+            while True:
+                batch = await running.next()
+                came.append((trio.current_time(), numbers(batch)))
+
+        for number in range(8):
+            await trio.testing.wait_all_tasks_blocked()
+            broker.connection.say(small(number))
+            await trio.sleep(0.003)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert [numbers for _, numbers in came] == [[0], [1, 2], [3], [4, 5], [6], [7]]
+    assert [time for time, _ in came] == pytest.approx([0.0, 0.008, 0.009, 0.017, 0.018, 0.026])
+
+
+@pytest.mark.parametrize("size", [4095, 4096])
+async def test_what_is_large_has_gathered_already(size: int) -> None:
+    broker = Broker()
+    large = packets.publish("t/0", bytes(size - 8))
+    assert len(large) == size
+    async with run_link(broker, max_packet=8192) as running:
+        broker.connection.say(large)
+        assert numbers(await running.next()) == [0]
+        await trio.sleep(0.001)
+        began = trio.current_time()
+        broker.connection.say(small(1))
+        assert numbers(await running.next()) == [1]
+        assert trio.current_time() - began == pytest.approx(0.007 if size < 4096 else 0.0)
+
+
 async def test_a_message_too_large_is_passed_over_and_told() -> None:
     broker = Broker()
     async with run_link(broker, max_packet=100) as running:
         broker.connection.say(packets.publish("a") + packets.publish("large", bytes(101)) + packets.publish("b"))
         assert events_of([await running.next()]) == [Message("a", b""), Oversize("large"), Message("b", b"")]
+
+
+class Breaking(trio.abc.Stream):
+    """A stream that breaks when it is read for the so-manieth time."""
+
+    def __init__(self, stream: trio.abc.Stream, reads: int) -> None:
+        self._stream = stream
+        self._reads = reads
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        self._reads -= 1
+        if self._reads == 0:
+            await trio.lowlevel.checkpoint()
+            raise trio.BrokenResourceError
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_every_byte_that_came_is_counted_and_no_other(breaks: bool) -> None:
+    broker = Broker(through=lambda stream: Breaking(stream, 3 if breaks else -1))  # the login is one read
+    async with run_link(broker) as running:
+        broker.connection.say(small(1) + small(2))
+        assert numbers(await running.next()) == [1, 2]
+        broker.connection.hang_up()
+        why = await lost(running)
+        assert why.detail.startswith("it broke" if breaks else "the peer closed it")
+        assert running.link.bytes_received == broker.connection.said
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
@@ -184,6 +264,27 @@ async def test_a_slow_consumer_is_no_silence() -> None:
             broker.connection.say(packets.publish("a"))
             await trio.sleep(100)
             assert events_of([await running.next()]) == [Message("a", b"")]
+
+
+async def test_a_slow_consumer_that_goes_on_may_lose_a_silent_peer() -> None:
+    broker = Broker(instead={Kind.PINGREQ: nothing})
+    async with run_link(broker, channel=0) as running:
+        broker.connection.say(packets.publish("a"))
+        await trio.sleep(100)
+        assert events_of([await running.next()]) == [Message("a", b"")]
+        began = trio.current_time()
+        [end] = await running.next()
+        assert isinstance(end, LinkLost)
+        assert end.why.reason is ConnectionReason.SILENT_PEER
+        assert 11 < trio.current_time() - began < 13
+
+
+async def test_a_session_that_begins_late_has_all_its_patience() -> None:
+    broker = Broker(instead={Kind.PINGREQ: nothing})
+    await trio.sleep(1000)
+    async with run_link(broker) as running:
+        await lost(running)
+    assert 0 <= trio.current_time() - 1012 < 0.2
 
 
 @pytest.mark.parametrize("packet", [packets.publish("a"), None], ids=["a message", "an answer"])
