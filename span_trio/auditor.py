@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import trio
 
+from .background import unprotected
 from .command import CommandRecord
 
 __all__ = ["Audit", "Auditor"]
@@ -51,6 +52,7 @@ class Auditor:
             self.unheard += 1
             _log.warning("audit is too slow: it will not hear of %s", record.command)
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Until cancelled; what ``audit`` is hearing then, and what it has not heard yet, has the grace."""
         if self._audit is None:
@@ -65,12 +67,13 @@ class Auditor:
                 if self._has_heard_all:
                     self._hearing.cancel()
 
+    @trio.lowlevel.enable_ki_protection
     async def _hear(self, audit: Audit) -> None:
         with self._hearing:
             while not (self._is_ending and self._has_heard_all):
                 record = await self._to_hear.receive()
                 try:
-                    await audit(record)
+                    await unprotected(audit, record)
                 except Exception:  # noqa: BLE001 - of the user's making: the next one is told all the same
                     _log.exception("audit failed on %s", record.command)
                 self._untold -= 1

@@ -23,6 +23,7 @@ import trio
 from .accumulate import PanelAccumulator
 from .arguments import demand_type
 from .auditor import Audit, Auditor
+from .background import is_cancelled, open_background
 from .commands import Authorise, Commands
 from .credentials import SpanCredentials
 from .errors import SpanPanelCertificateError, SpanPanelTimeoutError
@@ -60,11 +61,12 @@ async def open_span_panel(
     Args:
         host: name or address of the panel. With TLS it must stand in the panel's certificate.
         credentials: who it is, how to log in, whom to trust; or an async function that gives them, which is called
-            again when they are refused. Without a serial number the broker is asked, and must carry one panel only.
-            Without a CA, the panel's is fetched over HTTP and trusted (see also `PanelOptions.ca_sha256`).
-        store: a file that holds credentials, read when none are given, and again when they are refused. Where there is
-            none yet, ``passphrase`` registers with the panel and the result is stored, before it is used: with mode
-            0600, written as a whole.
+            again when they are refused; cancelling it must end it, or closing waits for it. Without a serial number the
+            broker is asked, and must carry one panel only. Without a CA, the panel's is fetched over HTTP and trusted
+            (see also `PanelOptions.ca_sha256`).
+        store: a regular file that holds credentials, read when none are given, and again when they are refused. Where
+            there is none yet, ``passphrase`` registers with the panel and the result is stored, before it is used: with
+            mode 0600, written as a whole. Nobody waits for a file system that does not answer.
         passphrase: the panel's (in SPAN's app). Without a store every start adds an entry to the panel's list of
             clients, which is warned of.
         options: everything else.
@@ -110,14 +112,7 @@ async def open_span_panel(
         ca_pem = await find_ca(host, credentials, options)
         serial = credentials.serial_number
         if serial is None:
-            tls = await load_trust(ca_pem) if options.encrypted else None
-            try:
-                async with open_link(host, credentials, options, tls, dialer) as link:
-                    serial = await find_serial(link, options)
-            except SpanPanelCertificateError as refused:
-                port = broker_port(credentials, options)
-                dial = the_dialer(options, dialer)
-                raise await diagnose(refused, host, port, ca_pem, dialer=dial, fetch_ca=fetch_ca) from refused
+            serial = await _ask_for_serial(host, credentials, ca_pem, options, dialer=dialer, fetch_ca=fetch_ca)
             credentials = attrs.evolve(credentials, serial_number=serial)
     connection = Connection(
         host,
@@ -135,8 +130,9 @@ async def open_span_panel(
     service = PanelService(host, accumulator, connection, options)
 
     body_error: BaseException | None = None
+    end: BaseException | None = None
     try:
-        async with trio.open_nursery() as nursery:
+        async with open_background() as nursery:
             nursery.start_soon(service.run)
             try:
                 with service.body_scope:
@@ -147,20 +143,14 @@ async def open_span_panel(
                     try:
                         yield SpanPanel(host, serial, options, service, rotate)
                     except BaseException as error:  # noqa: ASYNC103 - raised below, around the nursery
-                        if _is_cancelled(error):
+                        if is_cancelled(error):
                             raise
                         body_error = error  # around this scope, too: it would make another group of a group
-            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, around the nursery
-                body_error = error
             finally:
                 service.close()
-    finally:
-        if body_error is not None:
-            if service.failure is not None:
-                body_error.add_note(f"meanwhile, the panel failed: {service.failure}")
-            raise body_error
-        if service.failure is not None:
-            raise service.failure from service.failure.__cause__  # that it cancelled the body is no context
+    except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, where it is nobody's context
+        end = error
+    _raise_what_counts(body_error, end, service.failure)
 
 
 def _check_arguments(
@@ -186,11 +176,49 @@ def _check_arguments(
     return checked
 
 
-def _is_cancelled(error: BaseException) -> bool:
-    """Whether a cancellation is in it, which whoever asked for it must get back."""
-    if isinstance(error, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", error).subgroup(trio.Cancelled) is not None
-    return isinstance(error, trio.Cancelled)
+async def _ask_for_serial(
+    host: str,
+    credentials: SpanCredentials,
+    ca_pem: str | None,
+    options: PanelOptions,
+    *,
+    dialer: Dialer | None,
+    fetch_ca: Callable[[], Awaitable[str]] | None,
+) -> str:
+    """The serial number of the one panel that the broker carries, by a session that is over then."""
+    tls = await load_trust(ca_pem) if options.encrypted else None
+    try:
+        async with open_link(host, credentials, options, tls, dialer) as link:
+            return await find_serial(link, options)
+    except SpanPanelCertificateError as error:
+        refused = error
+    port, dial = broker_port(credentials, options), the_dialer(options, dialer)
+    raise await diagnose(refused, host, port, ca_pem, dialer=dial, fetch_ca=fetch_ca) from refused
+
+
+def _raise_what_counts(
+    body_error: BaseException | None, end: BaseException | None, failure: BaseException | None
+) -> None:
+    """Raise the one exception that comes out of a block, if any.
+
+    Ctrl-C comes first, wherever it has struck: in the background, or while the panel was being closed. Then what the
+    block raised; then what came of opening and closing, a cancellation included; then how the panel failed.
+
+    Args:
+        body_error: what the block raised.
+        end: what came out around it.
+        failure: why the block was cancelled.
+    """
+    for interrupt in (end, failure):
+        if isinstance(interrupt, (KeyboardInterrupt, SystemExit)):
+            raise interrupt
+    raised = end if body_error is None else body_error
+    if raised is None and failure is not None:
+        raise failure from failure.__cause__  # that it cancelled the body is no context
+    if raised is not None:
+        if failure is not None:
+            raised.add_note(f"meanwhile, the panel failed: {failure}")
+        raise raised
 
 
 @contextlib.contextmanager

@@ -16,11 +16,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 import trio
 
 from .accumulate import PanelAccumulator
+from .background import interrupt_in
 from .errors import SpanPanelClosedError, SpanPanelError, SpanPanelInternalError
 from .link import Connection, LinkEvent
 from .options import PanelOptions
@@ -50,6 +51,7 @@ class PanelService:
         self._schema_tried = trio.Event()
         self._scope = trio.CancelScope(shield=True)
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """All tasks, until `close`. Never raises, but for cancellation."""
         send, receive = trio.open_memory_channel[list[LinkEvent]](_CHANNEL_SIZE)
@@ -61,12 +63,13 @@ class PanelService:
                     tasks.start_soon(self._until_failure, partial(self.accumulator.run, receive))
                     await self._until_failure(partial(self.connection.run, send))
             except* (KeyboardInterrupt, SystemExit) as group:
-                self._fail(_first(group))
+                self._fail(interrupt_in(group) or group)
             except* Exception as group:  # noqa: BLE001 - whatever it is, one error comes out
                 error = SpanPanelInternalError("a background task of span_trio failed")
                 error.__cause__ = group
                 self._fail(error)
 
+    @trio.lowlevel.enable_ki_protection
     async def _until_failure(self, run: Callable[[], Awaitable[SpanPanelError]]) -> None:
         failure = await run()
         if not self.closed:  # or nobody waits for anything any more
@@ -77,6 +80,7 @@ class PanelService:
         self.failure = self.failure or error
         self.body_scope.cancel()
 
+    @trio.lowlevel.enable_ki_protection  # the tasks are shielded: without this they would never end
     def close(self) -> None:
         """The body has left: end the tasks. Iterators that are still held raise from now on."""
         self.closed = True
@@ -93,6 +97,7 @@ class PanelService:
         if self.accumulator.tracker.wants_schema:
             await self._schema_tried.wait()
 
+    @trio.lowlevel.enable_ki_protection
     async def _learn_schema(self) -> None:
         """Where the tree does not tell the panel's size, ask the REST API until it answers."""
         await self.accumulator.first.wait()
@@ -115,10 +120,3 @@ class PanelService:
             _log.info("the size of panel %s is not known: %s", tracker.tree.root, error)
             return False
         return True
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseException", error.exceptions[0])
-    return error

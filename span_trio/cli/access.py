@@ -21,6 +21,7 @@ import attrs
 import click
 import trio
 
+from ..background import close_forcefully
 from ..credentials import SpanCredentials
 from ..errors import (
     SpanPanelAPIError,
@@ -252,7 +253,7 @@ async def _names(panel: RestPanel) -> set[str]:
         entries = cast("Any", stream).certificate.get("subjectAltName", ())
         return {_folded(name) for kind, name in entries if kind == "DNS"}
     finally:
-        await trio.aclose_forcefully(stream)
+        await close_forcefully(stream)
 
 
 def _folded(name: str) -> str:

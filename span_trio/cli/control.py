@@ -36,6 +36,7 @@ from ..homie import Instant
 from ..opening import open_span_panel
 from ..panel import SpanPanel
 from ..snapshot import SpanPanelSnapshot
+from ..threads import read_in_thread
 from .asking import DeclinedError, need_terminal
 from .connection import Panel, Positive, panel_options, run
 from .dashboard import power
@@ -291,7 +292,7 @@ async def ask(question: str, answers: TextIO | None = None) -> bool:
     stream: TextIO = sys.stdin if answers is None else answers
     click.echo(printable(f"{question} [y/N]") + " ", nl=False, err=True)
     if sys.platform == "win32":  # where only sockets can be waited for
-        line = await trio.to_thread.run_sync(stream.readline, abandon_on_cancel=True)
+        line = await read_in_thread("the terminal", stream.readline)
     else:
         await trio.lowlevel.wait_readable(stream)  # which a terminal is when there is a whole line
         line = stream.readline()

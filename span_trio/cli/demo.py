@@ -20,6 +20,7 @@ from ..errors import SpanPanelValidationError
 from ..opening import open_span_panel
 from ..simulator import BUILDS, BUILT_IN, HouseSpec, check_build, find_house, open_simulated_panel
 from ..store import save_credentials
+from .connection import run
 from .live import show
 
 __all__ = ["demo", "moment", "simulate"]
@@ -126,7 +127,7 @@ def _open(house: House) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Everything, one JSON object a line.")
 def demo(count: int | None, as_json: bool, **house: Any) -> None:
     """Watch a simulated house: registration, TLS and MQTT over real sockets on this machine."""
-    trio.run(_demo, _house(**house), count, as_json)
+    run(_demo, _house(**house), count, as_json)
 
 
 async def _demo(house: House, count: int | None, as_json: bool) -> None:
@@ -173,7 +174,7 @@ def simulate(
     Prints where it listens and what opens it, as one JSON object.
     """
     ports = {name: options.pop(name) for name in _PORTS}
-    trio.run(_simulate, _house(**options), host, {**ports, "announce": announce}, file)
+    run(_simulate, _house(**options), host, {**ports, "announce": announce}, file)
 
 
 async def _simulate(house: House, host: str, how: Mapping[str, Any], file: Path | None) -> None:

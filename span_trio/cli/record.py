@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import IO
 
 import attrs
-import click
 import trio
 
+from ..background import open_background
 from ..clock import now
 from ..enums import ConnectionReason
-from ..errors import SpanPanelAuthError, SpanPanelConnectionError, SpanPanelError
+from ..errors import SpanPanelAuthError, SpanPanelConnectionError
 from ..homie import Accumulator, Instant, Limits, Message, Obstacle
 from ..link import (
     Answered,
@@ -98,21 +98,14 @@ async def record_session(
         writer.write(batch, passed)
         progress(writer.messages, passed)
 
-    failure: BaseException | None = None
-    async with open_link(panel.host, credentials, panel.options, tls) as link, trio.open_nursery() as nursery:
+    async with open_link(panel.host, credentials, panel.options, tls) as link, open_background() as nursery:
         send, receive = trio.open_memory_channel[list[LinkEvent]](64)
         nursery.start_soon(link.run, send)
         try:
-            try:
-                with trio.move_on_after(seconds):
-                    await _follow(receive, link, tree, write, writer.release)
-            finally:
-                writer.release()
-        except (SpanPanelError, OSError, click.ClickException, KeyboardInterrupt) as error:
-            failure = error  # which the nursery would put into a group
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            with trio.move_on_after(seconds):
+                await _follow(receive, link, tree, write, writer.release)
+        finally:
+            writer.release()
 
 
 async def _follow(

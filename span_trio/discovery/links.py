@@ -147,15 +147,23 @@ class _Sockets:
                     _log.debug("nothing sent at %s: %s", link.place.name, error)
 
 
+async def _receive(source: trio.socket.SocketType, place: _Place) -> tuple[bytes, Any] | None:
+    """A packet, and from where; ``None``: not now."""
+    try:
+        return await source.recvfrom(MAX_PACKET)
+    except OSError as error:
+        _log.debug("nothing heard at %s: %s", place.name, error)
+        return None
+
+
 async def _pump(source: trio.socket.SocketType, place: _Place, number: int, hear: Hearer) -> None:
     scope = str(place.index) if sys.platform == "win32" else place.name
     while True:
-        try:
-            packet, (address, port, *_) = await source.recvfrom(MAX_PACKET)
-        except OSError as error:
-            _log.debug("nothing heard at %s: %s", place.name, error)
+        heard = await _receive(source, place)
+        if heard is None:
             await trio.sleep(_PAUSE)
             continue
+        packet, (address, port, *_) = heard
         plain = ipaddress.ip_address(address.partition("%")[0])
         if not any(plain in network for network in place.neighbourhood):
             continue  # only those on the link are neighbours (RFC 6762, section 11)

@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 
 import trio
 
+from ..background import close_forcefully, open_background, unprotected
 from ..credentials import SpanCredentials
 from ..enums import ConnectionReason
 from ..errors import (
     SpanPanelAuthError,
     SpanPanelConnectionError,
-    SpanPanelInternalError,
     SpanPanelValidationError,
 )
 from ..homie import Forest, Request
@@ -24,7 +24,8 @@ from ..mqtt import Codec
 from ..options import PanelOptions
 from ..span import FALLBACK, find_panels
 from .dial import Dialer, dial
-from .session import Link, LinkEvent, LinkLost, ReplayEnd
+from .events import LinkEvent, LinkLost, ReplayEnd
+from .session import Link
 from .websocket import open_websocket
 
 __all__ = ["broker_port", "find_serial", "open_link", "the_dialer"]
@@ -86,7 +87,7 @@ async def open_link(
     with trio.CancelScope(deadline=trio.current_time() + options.connect_timeout) as scope:
         async with contextlib.AsyncExitStack() as opened:
             try:
-                stream = await the_dialer(options, dialer)(host, port, tls)
+                stream = await unprotected(the_dialer(options, dialer), host, port, tls)
             except (OSError, trio.BrokenResourceError) as error:  # of a dialer that is not ours
                 raise SpanPanelConnectionError(f"connecting to {host}:{port} failed: {error}") from error
             if options.transport in {"ws", "wss"}:
@@ -110,7 +111,7 @@ async def open_link(
             try:
                 yield link
             finally:
-                await trio.aclose_forcefully(stream)
+                await close_forcefully(stream)
     if scope.cancelled_caught:
         raise SpanPanelConnectionError(
             f"no connection to {host}:{port} within {options.connect_timeout:g} s", answered=False
@@ -130,19 +131,15 @@ async def find_serial(link: Link, options: PanelOptions) -> str:
     send, receive = trio.open_memory_channel[list[LinkEvent]](0)
     link.subscribe(Request((f"{options.domain}/5/+/$state", f"{options.domain}/5/+/$description")))
     end: ReplayEnd | LinkLost | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(link.run, send)
-            while end is None:
-                for event in await receive.receive():
-                    if isinstance(event, (ReplayEnd, LinkLost)):
-                        end = event
-                    elif isinstance(event, list):
-                        for message in event:
-                            forest.absorb(message, 0.0)
-            nursery.cancel_scope.cancel()
-    except ExceptionGroup as group:
-        raise SpanPanelInternalError("a background task of span_trio failed") from group
+    async with open_background() as nursery:
+        nursery.start_soon(link.run, send)
+        while end is None:
+            for event in await receive.receive():
+                if isinstance(event, (ReplayEnd, LinkLost)):
+                    end = event
+                elif isinstance(event, list):
+                    for message in event:
+                        forest.absorb(message, 0.0)
     if isinstance(end, LinkLost):
         if end.why.reason is ConnectionReason.REFUSED:
             raise SpanPanelAuthError(f"the broker refuses a subscription to all trees under {options.domain}/5/")

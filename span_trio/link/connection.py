@@ -24,6 +24,7 @@ from typing import Final, cast
 import attrs
 import trio
 
+from ..background import unprotected
 from ..credentials import SpanCredentials, fingerprint
 from ..enums import ConnectionReason
 from ..errors import (
@@ -39,7 +40,8 @@ from ..options import PanelOptions
 from .backoff import CEILING, SILENT_CEILING, SOON, Backoff
 from .connect import broker_port, open_link, the_dialer
 from .dial import Dialer
-from .session import ConnectFailed, Link, LinkEvent, LinkUp
+from .events import ConnectFailed, LinkEvent, LinkUp
+from .session import Link
 from .trust import diagnose, load_trust
 
 __all__ = ["Connection"]
@@ -240,7 +242,7 @@ class Connection:
         before = self._credentials, self.ca_pem
         try:
             with trio.move_on_after(self._options.connect_timeout):
-                fresh = await self._ask()
+                fresh = await unprotected(self._ask)
             if fresh is None:
                 self._warn("cannot be had anew: their source does not answer")
             elif fresh.serial_number not in {None, self._credentials.serial_number}:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import TypeAlias, cast
 
 import trio
 
+from ..background import closed_on_failure
 from ..errors import SpanPanelCertificateError, SpanPanelConnectionError
 from .streams import TcpStream, TlsStream
 
@@ -42,7 +43,7 @@ async def dial(host: str, port: int, tls: ssl.SSLContext | None, *, step_timeout
         tcp = TcpStream(await trio.open_tcp_stream(host, port))
     if tls is None:
         return tcp
-    async with _closed_on_failure(tcp):
+    async with closed_on_failure(tcp):
         with _explained(f"TLS with {where}"), _limited(f"no TLS handshake with {where}", step_timeout):
             stream = TlsStream(tcp, tls, host)
             await stream.do_handshake()
@@ -79,12 +80,3 @@ def _innermost(error: Exception) -> BaseException:
     while isinstance(cause, ExceptionGroup):
         cause = cast("ExceptionGroup[Exception]", cause).exceptions[0]
     return cause or error
-
-
-@contextlib.asynccontextmanager
-async def _closed_on_failure(stream: trio.abc.AsyncResource) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    except BaseException:  # cancellation too: a half-made stream is nobody's
-        await trio.aclose_forcefully(stream)
-        raise

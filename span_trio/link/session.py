@@ -18,18 +18,20 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 import trio
 
+from ..background import close_forcefully, closed_on_failure
 from ..enums import ConnectionReason
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError
-from ..homie import Message, Obstacle, Request
+from ..homie import Obstacle, Request
 from ..mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, PubAck, SubAck
 from .barrier import LAST_LOOK, QUIET, Barrier
+from .events import Answered, LinkEvent, LinkLost, Oversize, ReplayEnd
 from .publication import Publication, Publications
 
-__all__ = ["Answered", "ConnectFailed", "Link", "LinkEvent", "LinkLost", "LinkUp", "Oversize", "ReplayEnd"]
+__all__ = ["Link"]
 
 _READ_SIZE: Final = 65_536
 _ENOUGH: Final = 4096  # bytes: more came together already
@@ -42,46 +44,6 @@ _REFUSALS: Final = {
     5: "not authorised",
 }
 _AUTH_REFUSALS: Final = {4, 5}
-
-
-class ReplayEnd(NamedTuple):
-    """The barrier of the outstanding subscription came, or failed."""
-
-    passed: bool
-
-
-class Answered(NamedTuple):
-    """A ping was answered: what the broker sent before it is in the events before. Set by whoever takes it."""
-
-    waiter: trio.Event
-
-
-class Oversize(NamedTuple):
-    """A message on ``topic`` was larger than the limit, and was passed over."""
-
-    topic: str
-
-
-class LinkUp(NamedTuple):
-    """A session has begun; all events up to its `LinkLost` are its."""
-
-    link: Link
-    epoch: int
-
-
-class ConnectFailed(NamedTuple):
-    """There still is no session; why."""
-
-    why: Obstacle
-
-
-class LinkLost(NamedTuple):
-    """The session is over; the last event there is."""
-
-    why: Obstacle
-
-
-LinkEvent: TypeAlias = "list[Message] | ReplayEnd | Answered | Oversize | LinkUp | LinkLost | ConnectFailed"
 
 
 class Link:
@@ -134,15 +96,12 @@ class Link:
             SpanPanelConnectionError: anything else.
         """
         link = cls(stream, codec, keepalive=keepalive, close_grace=close_grace)
-        try:
+        async with closed_on_failure(stream):
             with trio.move_on_after(step_timeout) as scope:
                 await link._log_in()
             if scope.cancelled_caught:
                 why = f"the broker did not answer the login within {step_timeout:g} s"
                 raise SpanPanelConnectionError(why, answered=False)
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
         return link
 
     async def _log_in(self) -> None:
@@ -191,8 +150,7 @@ class Link:
                 finally:
                     self._begin_close()
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(self._stream)
+            await close_forcefully(self._stream)
         if self.lost is not None:
             await events.send([LinkLost(self.lost)])
 
@@ -204,6 +162,7 @@ class Link:
 
     # --- in ---
 
+    @trio.lowlevel.enable_ki_protection
     async def _read(self, events: trio.MemorySendChannel[list[LinkEvent]]) -> None:
         gathered = False
         while self.lost is None:
@@ -211,10 +170,11 @@ class Link:
             packets = self._codec.packets
             items, broken = self._translate(self._codec.receive(data))
             if items:
-                try:
+                self._reading = False
+                with contextlib.suppress(trio.WouldBlock):
                     events.send_nowait(items)  # the next read is a checkpoint, and one is enough
-                except trio.WouldBlock:
-                    self._reading = False
+                    self._reading = True
+                if not self._reading:
                     await events.send(items)
                     self._reading = True
             if broken is not None:
@@ -244,6 +204,7 @@ class Link:
         self.bytes_received += len(data)
         return data
 
+    @trio.lowlevel.enable_ki_protection
     async def _watch(self) -> None:
         """Give a silent peer up; not before the reader has had a look at what came while nobody looked."""
         patience = 1.5 * self._keepalive
@@ -285,6 +246,7 @@ class Link:
         self._requests.append(request)
         self._requested.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def _subscribe(self, events: trio.MemorySendChannel[list[LinkEvent]]) -> None:
         while True:
             await self._requested.wait()
@@ -381,11 +343,13 @@ class Link:
         if waiter is not None:
             waiter.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def _keep_alive(self) -> None:
         while True:
             await trio.sleep(self._keepalive)
             self._send_ping(None)
 
+    @trio.lowlevel.enable_ki_protection
     async def _write(self) -> None:
         with self._send_scope:
             try:
@@ -406,6 +370,7 @@ class Link:
             except trio.BrokenResourceError as error:
                 self._lose(ConnectionReason.LINK_LOST, f"it broke: {error.__cause__ or error}")
 
+    @trio.lowlevel.enable_ki_protection  # the writer is shielded: without what follows it would never end
     def _begin_close(self) -> None:
         """Let the writer finish: DISCONNECT behind what is queued, within the grace."""
         self._closing = True

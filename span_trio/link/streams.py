@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import trio
 
+from ..background import closed_on_failure
+
 __all__ = ["TcpStream", "TlsStream"]
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
@@ -165,10 +167,9 @@ class TlsStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Say goodbye and close; the peer's goodbye is not waited for."""
-        try:
+        async with closed_on_failure(self._below):
             with contextlib.suppress(ssl.SSLError):  # it wants the peer's answer, or there was no handshake
                 self._tls.unwrap()
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._flush()
-        finally:
-            await self._below.aclose()
+        await self._below.aclose()

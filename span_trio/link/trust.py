@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import trio
 
+from ..background import close_forcefully
 from ..credentials import fingerprint
 from ..errors import (
     SpanPanelCertificateError,
@@ -16,6 +18,7 @@ from ..errors import (
     SpanPanelError,
     SpanPanelValidationError,
 )
+from ..threads import read_in_thread
 from .dial import Dialer
 from .streams import TlsStream
 
@@ -55,7 +58,7 @@ async def load_trust(ca_pem: str | None, *, check_hostname: bool = True) -> ssl.
     """`tls_context`, in a thread where it reads files. A checkpoint there."""
     if ca_pem is not None:
         return tls_context(ca_pem, check_hostname=check_hostname)
-    return await trio.to_thread.run_sync(lambda: tls_context(None, check_hostname=check_hostname))
+    return await read_in_thread("the system's CAs", partial(tls_context, None, check_hostname=check_hostname))
 
 
 async def diagnose(
@@ -112,5 +115,5 @@ async def _names(host: str, port: int, ca_pem: str | None, dialer: Dialer) -> tu
             if isinstance(stream, TlsStream):
                 return tuple(name for _, name in cast("Any", stream.certificate).get("subjectAltName", ()))
         finally:
-            await trio.aclose_forcefully(stream)
+            await close_forcefully(stream)
     return None

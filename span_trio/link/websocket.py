@@ -24,7 +24,7 @@ from typing import Any, Final, TypeAlias, cast
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream, wrap_server_stream
 
-from ..background import open_background
+from ..background import close_forcefully, closed_on_failure, open_background
 from ..errors import SpanPanelConnectionError
 
 __all__ = ["accept_websocket", "open_websocket"]
@@ -133,18 +133,17 @@ async def _upgraded(
                 try:
                     yield websocket
                 finally:
-                    with trio.CancelScope(shield=True):  # a cancellation here would take the place of the block's error
-                        await trio.aclose_forcefully(websocket)
+                    await close_forcefully(websocket)
             finally:
                 wire.life.cancel()
     finally:
-        with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(stream)
+        await close_forcefully(stream)
 
 
 async def _shake_hands(nursery: trio.Nursery, wire: _Wire, wrap: _Wrap, what: str, seconds: float) -> _WebSocket:
     done: list[_WebSocket] = []
 
+    @trio.lowlevel.enable_ki_protection
     async def carry() -> None:
         """Whatever the peer makes trio-websocket raise ends it, and is no bug of ours."""
         with wire.life:
@@ -466,9 +465,8 @@ class _WebSocket(trio.abc.Stream):
         first, self._closed = not self._closed, True
         self._wire.tell()
         self._wire.release()
-        try:
+        async with closed_on_failure(self._wire):
             if first:
                 with self._wire.farewell, contextlib.suppress(Exception):  # it is closed, whatever the reason
                     await self._connection.aclose()
-        finally:
-            await self._wire.aclose()
+        await self._wire.aclose()

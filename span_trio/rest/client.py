@@ -21,6 +21,7 @@ from urllib.parse import quote
 import httpx
 import trio
 
+from ..background import undisturbed
 from ..errors import (
     SpanPanelAPIError,
     SpanPanelClosedError,
@@ -153,8 +154,7 @@ class SpanRestClient:
         """Close what is ours. No checkpoint: a passphrase that was just changed is not lost to a cancellation."""
         own, self._own, self._open = self._own, None, False
         if own is not None:
-            with trio.CancelScope(shield=True):
-                await own.aclose()
+            await undisturbed(own.aclose)
 
     # --- what the panel tells everybody ---
 

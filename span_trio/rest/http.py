@@ -23,6 +23,7 @@ import attrs
 import httpx
 import trio
 
+from ..background import close_forcefully
 from ..errors import (
     SpanPanelAPIError,
     SpanPanelCertificateError,
@@ -180,7 +181,7 @@ async def _exchange(
             if (
                 progress.half_open is not None
             ):  # cancelled in its handshake: httpcore leaves it to the garbage collector
-                await trio.aclose_forcefully(progress.half_open)
+                await close_forcefully(progress.half_open)
     why = f"{call.endpoint}: no answer from {call.where} within {call.timeout:g} s"
     return None, _lost(SpanPanelConnectionError, call, why, unsent=progress.dialled and not progress.sent)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import ssl
 
-import trio
-
 from ..errors import SpanPanelValidationError
+from ..threads import read_in_thread
 
 __all__ = ["load_pin", "nobody", "single_certificate"]
 
@@ -18,7 +17,7 @@ async def load_pin(ca_pem: str) -> ssl.SSLContext:
     Raises:
         SpanPanelValidationError: the text holds no certificate. It is not quoted.
     """
-    return await trio.to_thread.run_sync(_pinned, ca_pem)
+    return await read_in_thread("a pin", _pinned, ca_pem)
 
 
 def _pinned(ca_pem: str) -> ssl.SSLContext:

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 import trio
 
+from ..background import close_forcefully
 from ..mqtt.framing import Framer, FramingError
 from .packets import PacketError, Publish, Subscribe, decode
 from .sessions import Hub, Session
@@ -90,8 +91,7 @@ class Connection:
             try:
                 self.session.end("the broker closed the connection")
             finally:
-                with trio.CancelScope(shield=True):
-                    await trio.aclose_forcefully(self._stream)
+                await close_forcefully(self._stream)
         if failure is not None:
             raise failure
 
@@ -151,8 +151,9 @@ class Connection:
             with trio.CancelScope(deadline=self._alive_at + self._patience):
                 data = bytes(await self._stream.receive_some(_READ_SIZE))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            await trio.lowlevel.checkpoint()
             data = b""
+        if not data:
+            await trio.lowlevel.checkpoint()
         return data
 
     @property

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from ..background import open_background
+from ..background import open_background, undisturbed
 from ..discovery.links import MDNS_PORT, Heard, Network, Peer, open_network, own_addresses
 from ..discovery.messages import ADDRESSES, Kind, Message, Place, Question, Record, decode, encode
 from ..discovery.services import SERVICES, fold, name_of
@@ -135,8 +135,7 @@ async def announcing(
         try:
             yield announcer
         finally:
-            with trio.move_on_after(_GOODBYE, shield=True):
-                await announcer.say_goodbye()
+            await undisturbed(announcer.say_goodbye, within=_GOODBYE)
 
 
 class Announcer:

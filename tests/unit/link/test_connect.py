@@ -21,7 +21,7 @@ from span_trio.homie import Message
 from span_trio.link import Link, find_serial, open_link
 from span_trio.link import connect as connect_module
 from span_trio.link.connect import broker_port
-from span_trio.link.session import LinkEvent
+from span_trio.link.events import LinkEvent
 from span_trio.mqtt import Codec
 from span_trio.options import Transport
 from tests.unit.link.broker import Broker, Kind, nothing
