@@ -269,9 +269,8 @@ class Link:
             return
         if refused:
             self._lose(ConnectionReason.REFUSED, "the broker refuses the subscription")
-            self._barrier = None  # the PINGRESP behind it is no barrier
-            return
-        barrier.acknowledge()
+        else:
+            barrier.acknowledge()  # and so the PINGRESP behind it is the barrier
 
     def _pong(self) -> list[LinkEvent]:
         self.answered_at = trio.current_time()

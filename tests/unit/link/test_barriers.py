@@ -36,6 +36,35 @@ async def test_a_replay_ends_at_the_pingresp_behind_the_suback() -> None:
     assert trio.current_time() == 0.0
 
 
+async def test_a_barrier_comes_once() -> None:
+    async with run_link(Broker(RETAINED)) as running:
+        running.link.subscribe(A)
+        await gather(running, until=ReplayEnd)
+        assert await gather(running, seconds=60) == []  # though pings are answered all the time
+
+
+async def test_a_pong_that_comes_behind_a_barrier_that_failed_is_none() -> None:
+    broker = Broker(RETAINED, instead={Kind.PINGREQ: nothing})
+    async with run_link(broker) as running:
+        running.link.subscribe(A)
+        assert events_of(await gather(running, until=ReplayEnd)) == [*REPLAY, ReplayEnd(passed=False)]
+        broker.connection.say(packets.pingresp() * 3)
+        assert await gather(running, seconds=3) == []
+
+
+async def test_an_answer_to_a_subscription_that_nobody_asked_for_is_passed_over() -> None:
+    broker = Broker(RETAINED)
+    async with run_link(broker) as running:
+        broker.connection.say(packets.suback(77))
+        assert await gather(running, seconds=1) == []
+        broker.connection.hold()
+        running.link.subscribe(A)
+        await trio.testing.wait_all_tasks_blocked()
+        broker.connection.say(packets.suback(77) + packets.suback(77, [0x80]))
+        broker.connection.release()
+        assert events_of(await gather(running, until=ReplayEnd)) == [*REPLAY, ReplayEnd(passed=True)]
+
+
 @pytest.mark.parametrize("sizes", [[1] * 400, [3] * 133, [20, 1, 300]])
 async def test_a_replay_is_the_same_however_it_is_cut(sizes: list[int]) -> None:
     async with run_link(Broker(RETAINED, through=lambda stream: Pieces(stream, sizes))) as running:
