@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import attrs
 import pytest
@@ -221,6 +222,38 @@ async def test_credentials_that_cannot_be_sent_are_refused_until_there_are_other
         assert bench.obstacle is not None
         assert bench.obstacle.reason is ConnectionReason.REFUSED
         bench.given = NEW
+        await bench.until(lambda: bench.live)
+
+
+async def test_a_password_that_was_replaced_is_used_again_only_if_it_is_made_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker = Broker(house())
+
+    def become(credentials: SpanCredentials) -> Callable[[SpanCredentials], Awaitable[SpanCredentials]]:
+        async def make(_before: SpanCredentials) -> SpanCredentials:
+            await trio.lowlevel.checkpoint()
+            return credentials
+
+        return make
+
+    async with keeping(broker, credentials=OLD) as bench:
+        assert await bench.connection.replace(become(NEW)) is NEW
+        bench.given = OLD
+        lock(broker, "another")
+        await bench.hang_up()
+        await trio.sleep(30)
+        assert "before the passphrase was changed" in caplog.text
+        lock(broker, "the-new-password")
+        await bench.until(lambda: bench.live)
+        await trio.sleep(10)  # so that the log hears of the next outage, too
+        caplog.clear()
+        await bench.connection.replace(become(OLD))
+        lock(broker, "another")
+        await bench.hang_up()
+        await trio.sleep(30)
+        assert "before the passphrase was changed" not in caplog.text
+        lock(broker, "the-old-password")
         await bench.until(lambda: bench.live)
 
 

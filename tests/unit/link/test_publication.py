@@ -352,3 +352,33 @@ def test_i10_whatever_happens_each_is_written_at_most_once_and_only_while_somebo
         assert not {b"%d" % number for number, step in enumerate(steps) if step == "refused"} & set(wire.payloads)
 
     run(main)
+
+
+async def test_what_else_is_to_be_sent_goes_first_and_by_itself() -> None:
+    wire = Wire()
+    async with run_link(wire.broker) as running:
+        running.link._send_ping(None)
+        with publishing(running):
+            await settle()
+        assert wire.broker.connection.kinds[-2:] == [Kind.PINGREQ, Kind.PUBLISH]
+        wire.streams[0].fill()
+        with publishing(running, b"CLOSED"):
+            await settle()
+            running.link._send_ping(None)
+            await settle()
+            wire.streams[0].empty()
+            await settle()
+        assert wire.broker.connection.kinds[-2:] == [Kind.PINGREQ, Kind.PUBLISH]
+    assert wire.payloads == [b"OPEN", b"CLOSED"]  # each the first of what was sent at a time
+
+
+async def test_room_is_waited_for_only_for_a_publication(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire()
+    async with run_link(wire.broker) as running:
+        with monkeypatch.context() as patch:
+            patch.setattr(wire.streams[0], "wait_send_all_might_not_block", trio.sleep_forever)
+            await trio.sleep(20)
+            assert await running.link.ping() == 0.0
+        with publishing(running):
+            await settle()
+    assert wire.payloads == [b"OPEN"]

@@ -86,3 +86,41 @@ async def test_a_cancelled_ping_leaves_nobody_waiting() -> None:
             with trio.move_on_after(0.1):
                 await running.link.ping()
         assert running.link._waiters == set()
+
+
+async def test_a_ping_is_not_held_up_by_the_gathering_of_small_packets() -> None:
+    broker = Broker()
+    async with run_link(broker) as running:
+        broker.connection.say(packets.publish("a"))
+        await trio.sleep(0.001)
+        assert await running.link.ping() == 0.0
+
+
+async def test_a_ping_whose_answer_was_dropped_is_given_up_with_the_next_one() -> None:
+    broker = Broker(instead={Kind.PINGREQ: nothing})
+    async with run_link(broker) as running:
+        await trio.sleep(1)
+        assert await running.link.ping() == 7.0
+        assert trio.current_time() == 8.0
+        assert running.link.answered_at == float("-inf")
+
+
+@pytest.mark.parametrize(("pause", "counts"), [(2.0, False), (2.01, True)])
+async def test_an_answer_two_seconds_late_may_be_that_of_the_next_ping(pause: float, counts: bool) -> None:
+    """Of two pings with one answer, it is the first one's; unless that was given up when the second one was sent."""
+    broker = Broker(instead={Kind.PINGREQ: nothing})
+    async with run_link(broker) as running, trio.open_nursery() as nursery:
+        second = trio.Event()
+
+        @nursery.start_soon
+        async def ping() -> None:
+            nursery.start_soon(running.link.ping)
+            await trio.sleep(pause)
+            await running.link.ping()
+            second.set()
+
+        await trio.sleep(3)
+        broker.connection.say(packets.pingresp())
+        await trio.testing.wait_all_tasks_blocked()
+        assert second.is_set() == counts
+        broker.connection.say(packets.pingresp())
