@@ -93,7 +93,9 @@ async def test_a_ping_is_not_held_up_by_the_gathering_of_small_packets() -> None
     async with run_link(broker) as running:
         broker.connection.say(packets.publish("a"))
         await trio.sleep(0.001)
+        before = running.link.bytes_sent
         assert await running.link.ping() == 0.0
+        assert running.link.bytes_sent == before + len(packets.pingreq())
 
 
 async def test_a_ping_whose_answer_was_dropped_is_given_up_with_the_next_one() -> None:

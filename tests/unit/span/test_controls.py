@@ -390,11 +390,14 @@ def test_a_charger_has_its_key_whatever_serial_number_another_device_claims() ->
     [
         (KITCHEN, RefusalReason.NO_SUCH_CONTROL),
         (BESS, RefusalReason.NO_SUCH_CHARGER),
+        ("serial-1", RefusalReason.NO_SUCH_CHARGER),
         ("nope", RefusalReason.NO_SUCH_CHARGER),
     ],
 )
 def test_a_limit_of_what_is_no_charger_says_whether_it_exists(subject: str, reason: RefusalReason) -> None:
-    assert refusal(full_house(), LIMIT, subject, 16) is reason
+    panel = full_house()
+    panel.message(f"{BESS}/info/serial-number", "serial-1")
+    assert refusal(panel, LIMIT, subject, 16) is reason
 
 
 def test_a_relay_that_is_not_controllable_locks_nothing_beside_it() -> None:
