@@ -35,7 +35,7 @@ from .errors import (
     SpanPanelStaleDataError,
 )
 from .flights import Flight, Flights, same
-from .homie import Datatype, Instant, Message, Value, decode_value, property_topic, set_topic, state_topic
+from .homie import Datatype, Forest, Instant, Message, Value, decode_value, property_topic, set_topic, state_topic
 from .link import Link, Publication
 from .span import OfferedControl
 from .tracker import PanelTracker
@@ -86,7 +86,7 @@ class Commands:
 
     def saw(self, messages: Iterable[Message]) -> None:
         """Messages of the link of now, in wire order; after the tree has taken them."""
-        self._flights.saw(messages)
+        self._flights.saw(messages, self._tracker.tree.is_certain)
 
     def link_lost(self) -> None:
         """The session is over: nobody will hear of what is still out."""
@@ -274,9 +274,10 @@ class Commands:
         detail: str = "",
         publication: Publication | None = None,
     ) -> CommandOutcome:
-        forest, at = self._tracker.tree.forest, now()
-        place = offered.place
-        requester = None if offered.requester_id is None else forest.value(*place[:2], offered.requester_id)
+        tree, at = self._tracker.tree, now()
+        said: tuple[str | None, str | None, str | None] = (None, None, None)
+        if tree.is_certain(offered.device_id):  # else it may be another panel's word
+            said = _said(tree.forest, offered)
 
         def instant(when: float | None) -> Instant | None:
             return None if when is None else Instant(when, at.wall - (at.monotonic - when))
@@ -288,9 +289,7 @@ class Commands:
             detail,
             instant(None if publication is None else publication.sent_at),
             instant(None if publication is None else publication.acknowledged_at),
-            _shown(forest.payload(*place)),
-            _text(forest.target(*place)),
-            _text(requester),
+            *said,
         )
 
     def _tell(self, record: CommandRecord) -> None:
@@ -298,6 +297,13 @@ class Commands:
         why = str(error) if isinstance(error, SpanPanelError) else type(error).__name__
         _log.info("%s", record.outcome or f"{record.command}: {why}")
         self.auditor.tell(record)
+
+
+def _said(forest: Forest, offered: OfferedControl) -> tuple[str | None, str | None, str | None]:
+    """The value of a property, its target, and who asked for it last."""
+    place = offered.place
+    requester = None if offered.requester_id is None else forest.value(*place[:2], offered.requester_id)
+    return _shown(forest.payload(*place)), _text(forest.target(*place)), _text(requester)
 
 
 def _text(value: Value | None) -> str | None:

@@ -59,6 +59,9 @@ class ConnectionReason(enum.StrEnum):
     """The broker has not yet told all that it has retained."""
     DEVICE_STATE = "device state"
     """The panel's own ``$state`` is not ``ready``."""
+    CONFLICT = "conflicting devices"
+    """Another panel on the same broker has devices with the ids of this panel's: one topic cannot carry the values of
+    two. Give each panel a prefix of its own (how-to guide on bridges)."""
     PENDING_DEVICE = "pending device"
     """A device that belongs to the panel is not described yet, or its values are not complete."""
     UNCONFIRMED = "values of before not confirmed"

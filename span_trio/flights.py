@@ -1,15 +1,15 @@
 """Commands that were written: whose each is, and what of it the panel has reported.
 
 The value is watched for in the stream of messages, from the moment at which the command leaves. Only a live message of
-the same link confirms, and none behind a ``$state`` by which the panel, or the property's own device, is gone; what a
-broker has retained proves nothing. What was written and not confirmed is remembered, across links, for as long as it
-may still act.
+the same link confirms; none behind a ``$state`` by which the panel, or the property's own device, is gone, and none of
+a device that another panel has, too. What a broker has retained proves nothing. What was written and not confirmed is
+remembered, across links, for as long as it may still act.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final, TypeGuard
 
 import attrs
@@ -70,8 +70,8 @@ class Flights:
         self._flying: dict[str, Flight] = {}  # by topic: one at a time
         self._unsettled: dict[str, list[Flight]] = {}  # by topic: written and not confirmed, the newest last
 
-    def saw(self, messages: Iterable[Message]) -> None:
-        """Messages of the current link, in wire order."""
+    def saw(self, messages: Iterable[Message], is_certain: Callable[[str], bool]) -> None:
+        """Messages of the current link, in wire order; ``is_certain``: of which devices they are the panel's own."""
         if not self._flying and not self._unsettled:
             return
         for message in messages:
@@ -81,7 +81,9 @@ class Flights:
                 continue
             topic = message.topic.removesuffix("/$target")
             flight = self._flying.get(topic) or next(reversed(self._unsettled.get(topic, [])), None)
-            if flight is not None and all(self._there[speaker] for speaker in flight.speakers):
+            if flight is None or not is_certain(flight.offered.device_id):
+                continue
+            if all(self._there[speaker] for speaker in flight.speakers):
                 flight.take(message, is_target=topic != message.topic)
                 if flight.confirmed:
                     self._unsettled.pop(topic, None)

@@ -39,7 +39,7 @@ _flag = _check(lambda value: isinstance(value, bool), "True or False")
 _port = _check(lambda value: type(value) is int and 0 < value < 65_536, "a port number")
 _size = _check(partial(is_count, least=1), "a whole number, 1 or more")
 _keepalive = _check(lambda value: type(value) is int and 0 < value < 65_536, "whole seconds, 1 to 65535")  # two bytes
-_domain = _check(lambda value: _fits(r"[^/+#\0]+", value), "one level of a topic, without wildcards")
+_domain = _check(lambda value: _fits(r"[^/+#\0]+(/[^/+#\0]+)*", value), "levels of a topic, without wildcards")
 _fingerprint = _check(
     lambda value: value is None or _fits(r"(?i)([0-9a-f]{2}:?){31}[0-9a-f]{2}", value), "a SHA-256 in hex, or None"
 )
@@ -75,7 +75,7 @@ class PanelOptions:
     ca_sha256: str | None = attrs.field(default=None, validator=_fingerprint)
     """The fingerprint that a fetched CA must have (hex, colons and case do not matter)."""
     domain: str = attrs.field(default="ebus", validator=_domain)
-    """The Homie domain."""
+    """The Homie domain: ``ebus``, or what a bridge has made of it; with a prefix before it, ``kitchen/ebus``."""
     schema: HomieSchema | None = attrs.field(
         default=None, validator=_check(lambda value: value is None or isinstance(value, HomieSchema), "a HomieSchema")
     )

@@ -397,7 +397,7 @@ class SpanPanelSnapshot(_Plain):
     is identity and wiring (nodes ``info``, ``breaker``, ``connection``) and no reading: every other field of it is
     ``None``, UNKNOWN or false, whatever the broker has retained. Parent/child only."""
     pending_devices: tuple[str, ...] = ()
-    """Homie devices that the panel lists and that were not there in time."""
+    """Homie devices that the panel lists and that were not there in time, or say that they are another panel's."""
     seq: int = attrs.field(default=0, eq=False)
     """Counts the snapshots of this connection from 1. Not compared."""
     epoch: int = attrs.field(default=0, eq=False)

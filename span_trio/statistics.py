@@ -14,7 +14,8 @@ class PanelStatistics:
     """Counters since the panel was opened; a new object each time.
 
     Attributes:
-        messages: MQTT messages received.
+        messages: MQTT messages received; of other devices on the broker, whose descriptions tell whose child is whose,
+            none is counted.
         bytes_received: of MQTT, on this link; 0 while there is none.
         bytes_sent: likewise.
         dropped: messages, or parts of descriptions, that were not taken in this epoch; by reason.

@@ -41,9 +41,10 @@ class PanelTracker:
     Args:
         serial_number: the id of the panel's Homie root.
         options: see `PanelOptions`.
+        watch: see `Accumulator`.
     """
 
-    def __init__(self, serial_number: str, options: PanelOptions) -> None:
+    def __init__(self, serial_number: str, options: PanelOptions, *, watch: bool = True) -> None:
         self.tree: Final = Accumulator(
             serial_number,
             domain=options.domain,
@@ -53,11 +54,12 @@ class PanelTracker:
             first_patience=options.ready_timeout / 2,
             patience=options.child_patience,
             max_silence=options.silence_limit,
+            watch=watch,
             demand=self._demand,
         )
         self.throttle: Final = Throttle(options.snapshot_interval)
         self.messages: int = 0
-        """How many were received."""
+        """How many were received, but for descriptions that only tell whose the devices of others are."""
         self.heard_at: Instant = Instant(0.0, 0.0)
         """When the newest message came."""
         self.built: int = 0
@@ -78,9 +80,12 @@ class PanelTracker:
 
     def receive(self, messages: Sequence[Message], at: Instant) -> None:
         """Messages, in wire order."""
-        self.messages += len(messages)
-        self.heard_at = at
+        overheard = self.tree.forest.overheard
         self.tree.receive(messages, at)
+        ours = len(messages) - (self.tree.forest.overheard - overheard)
+        if ours:
+            self.messages += ours
+            self.heard_at = at
         dirty = self.tree.forest.dirty
         if self._info_is_dirty(dirty):
             self.tree.judge(at)

@@ -140,5 +140,10 @@ async def _follow(
                 case LinkUp() | ConnectFailed() | Answered():  # a connection's, and this is one session
                     pass
                 case batch:
-                    tree.receive(batch, at)
-                    write(batch, at)
+                    write([message for message in batch if _is_of_it(message, tree, at)], at)
+
+
+def _is_of_it(message: Message, tree: Accumulator, at: Instant) -> bool:
+    """Take a message; whether it is of the tree, or bears on what is."""
+    tree.receive([message], at)
+    return tree.forest.concerns(message)

@@ -10,6 +10,10 @@ The rules of this room:
   then, and until it is described. Pending children are waited for with a deadline each; then the tree is live without
   them. The root is waited for without one.
 * What else a live tree needs is the caller's to say (`Demand`): homie does not know what the tree means.
+* Other trees may be on the broker, and their devices may have the ids of ours (I13, `Kinship`). So, once a tree has
+  children, the descriptions of *all* devices are asked for, and it is not live before they are known. It is not live
+  either while another tree lists one of its children: one topic cannot carry two devices' values. A child that merely
+  says that it is another tree's is waited for like one that is pending, and then left out.
 * A child that comes back after it was lost or disconnected has values of before, too: for ``settle`` its lifecycle says
   so. It takes nobody else away.
 * A device that has overflowed is asked for again, by itself, with growing pauses: what was too much may be gone (I8).
@@ -20,14 +24,16 @@ The rules of this room:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
 from ..enums import ConnectionReason
 from .edges import ConnectionEdge, Obstacle
 from .forest import Forest
+from .kinship import Stranger, in_words
 from .lifecycle import UNCONFIRMED, DeviceState, Lifecycle
 from .messages import Instant, Message
+from .overflow import Retries
 from .slots import Fallback, Limits
 from .subscriptions import Request, SubscriptionPlan
 
@@ -36,8 +42,6 @@ __all__ = ["Accumulator", "Demand"]
 Demand: TypeAlias = Callable[[Forest], tuple[Obstacle, bool] | None]
 """What a tree that is live otherwise still needs, and whether it is to be waited for with a limit."""
 
-_FIRST_PAUSE: Final = 2.0  # s, until a device that has overflowed is asked for again; then twice as long, until …
-_LONGEST_PAUSE: Final = 60.0
 _GIVEN_UP: Final = float("-inf")
 _NEVER: Final = float("inf")
 _DOUBTED: Final = {Lifecycle.READY: Lifecycle.SETTLING, Lifecycle.PAUSED: Lifecycle.RETURNING}
@@ -54,6 +58,8 @@ class Accumulator:
         settle: how long (s) unconfirmed values may stay unrepublished after ``ready``.
         first_patience: how long (s) the first live may wait for a pending child.
         patience: how long (s) a pending child may keep the tree from being live later on.
+        watch: whether to ask for the descriptions of all devices on the broker. Without it they are expected to come
+            unasked, as in a recording, and are kept.
         demand: what else it needs to be live; what has a limit is waited for for ``patience``.
         max_silence: how long (s) no value may be published until the tree counts as silent; where it is limited, it
             counts as silent until the first one. Survives links: what a broker has retained is no sign of life. After
@@ -71,6 +77,7 @@ class Accumulator:
         first_patience: float = 15.0,
         patience: float = 10.0,
         max_silence: float = float("inf"),
+        watch: bool = True,
         demand: Demand = lambda _: None,
     ) -> None:
         self.root: Final = root
@@ -80,6 +87,7 @@ class Accumulator:
         self.first_patience: Final = first_patience
         self.patience: Final = patience
         self.max_silence: Final = max_silence
+        self.watch: Final = watch
         self.demand: Final = demand
         self.fallback = fallback
         self.epoch: int = 0
@@ -100,6 +108,7 @@ class Accumulator:
 
     def _reset(self) -> None:
         self._members: list[str] = [self.root]
+        self._strangers: Mapping[str, Stranger] = {}  # listed children that are another tree's, too or instead
         self._plan = SubscriptionPlan(self.domain)
         self._requested: set[str] = set()
         self._complete: set[str] = set()
@@ -111,8 +120,7 @@ class Accumulator:
         self._demanding = False  # the demand alone is in the way
         self._demand_until = _NEVER
         self._returning: dict[str, float] = {}  # child that has come back -> when its values are its own
-        self._ask_again: dict[str, float] = {}  # device that has overflowed -> when
-        self._pauses: dict[str, tuple[float, float]] = {}  # such a device -> how long it was last, and until when
+        self._retries = Retries()
 
     # --- input ---
 
@@ -132,6 +140,7 @@ class Accumulator:
     def receive(self, messages: Iterable[Message], now: Instant) -> None:
         """Messages of this epoch, in wire order."""
         forest, wall, watching = self.forest, now.wall, self.max_silence != _NEVER
+        forest.doubted = set(self._strangers)
         for message in messages:
             if forest.absorb(message, wall):
                 self._reshape(now)
@@ -161,11 +170,15 @@ class Accumulator:
     def tick(self, now: Instant) -> None:
         """It is `deadline`, or later."""
         self._silent = self._silent or now.monotonic >= self._heard_at + self.max_silence
-        for device in [device for device, at in self._ask_again.items() if at <= now.monotonic]:
-            if self._plan.asks_for(device, self.forest):  # its barrier would pass for the new one's
-                self._ask_again[device] = now.monotonic + _FIRST_PAUSE
-            else:
-                self._forgive(device)
+        for device in self._retries.due(now.monotonic):
+            if self._plan.asks_for(device, self.forest):
+                self._retries.postpone(device, now.monotonic)
+            else:  # as if it were new
+                self._retries.asked(device)
+                self.forest.forgive(device)
+                self._plan.forget(device)
+                self._requested.discard(device)
+                self._complete.discard(device)
         self._reshape(now)
 
     def set_fallback(self, fallback: Fallback) -> None:
@@ -186,7 +199,7 @@ class Accumulator:
         times = [self._pending[child] for child in self._blocking]
         if self._lifecycle is Lifecycle.SETTLING:
             times.append(self._settled_at)
-        times.extend(self._ask_again.values())
+        times.extend(self._retries.times)
         times.extend(self._returning.values())
         if self._demanding and self._demand_until != _GIVEN_UP:
             times.append(self._demand_until)
@@ -196,8 +209,12 @@ class Accumulator:
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """The children that are declared and not usable yet, waited for or given up."""
+        """The children that are declared and not usable yet, or another tree's; waited for or given up."""
         return tuple(self._pending)
+
+    def is_certain(self, device: str) -> bool:
+        """Whether all of the newest messages of ``device`` are our tree's: while they came, nobody else had it."""
+        return device in self._members and device not in self.forest.doubted
 
     def take_edges(self) -> list[ConnectionEdge]:
         """The edges since the last call."""
@@ -206,8 +223,13 @@ class Accumulator:
 
     def next_subscription(self) -> Request | None:
         """What to subscribe to next; ``None`` while there is nothing, or a `barrier` is outstanding."""
+        watched = self._has_watched
+        if not watched:
+            self._plan.watch()
+            self.forest.asked = self._requested
         room = self.limits.devices - len(self._requested)
-        fresh = [device for device in self._members if device not in self._requested][:room]
+        wanted = self._members if watched else [self.root]  # whether a child is ours is not known before
+        fresh = [device for device in wanted if device not in self._requested][:room]
         self._requested.update(fresh)
         self._plan.want(fresh)
         return self._plan.next(self.forest)
@@ -230,6 +252,8 @@ class Accumulator:
         elif state != DeviceState.READY:
             missing.append(f"$state of {self.root} is {state!r}, not 'ready'")
         missing += [self._missing(device) for device in self._members if not self._usable(device)]
+        if self._strangers:
+            missing.append(str(Obstacle(ConnectionReason.CONFLICT, in_words(self._strangers))))
         if not missing and self.obstacle is not None:
             missing.append(str(self.obstacle))
         return tuple(missing)
@@ -246,51 +270,27 @@ class Accumulator:
     def _reshape(self, now: Instant) -> None:
         """A ``$state``, a ``$description`` or a barrier came: see anew who belongs to the tree."""
         self._members = self.forest.members(self.root)
+        strangers, self._strangers = self._strangers, self.forest.kinship.tree(self.root).strangers
         self._complete.update(self._plan.covered(self.forest))
         waiting: dict[str, float] = {}
-        for child in self._members[1:]:
-            if not self._usable(child):
+        for child in (*self._members[1:], *self._strangers):
+            if not (self._usable(child) or self._is_contested(child)):
                 patience = self.patience if self._was_live else self.first_patience
                 until = self._pending.get(child, now.monotonic + patience)
                 waiting[child] = until if until > now.monotonic else _GIVEN_UP
-        if waiting.keys() != self._pending.keys():
-            self.forest.touch(self.root)  # the snapshot names them
+        if waiting.keys() != self._pending.keys() or strangers.keys() != self._strangers.keys():
+            self.forest.touch(self.root)  # the snapshot names them, or is without them
         self._pending = waiting
-        self._remember_overflows(now)
+        devices = self.forest.devices
+        overflowed = [name for name in self._members if name in devices and devices[name].overflowed]
+        self._retries.update(overflowed, members=self._members, complete=self._complete, now=now.monotonic)
         self._welcome(now)
         self._weigh(now)
         self._judge(now)
 
-    def _remember_overflows(self, now: Instant) -> None:
-        """Say when to ask again for what has overflowed: later and later, unless it has fitted for a while."""
-        overflowed = [name for name in self._members if name in self.forest.devices]
-        overflowed = [name for name in overflowed if self.forest.devices[name].overflowed]
-        for name in overflowed:
-            if name not in self._ask_again and name in self._complete:
-                pause, until = self._pauses.get(name, (0.0, 0.0))
-                calm = now.monotonic > until + _LONGEST_PAUSE
-                pause = _FIRST_PAUSE if calm or not pause else min(2 * pause, _LONGEST_PAUSE)
-                self._ask_again[name] = now.monotonic + pause
-                self._pauses[name] = pause, self._ask_again[name]
-        if self._pauses:
-            self._pauses = {name: pause for name, pause in self._pauses.items() if name in self._members}
-            self._ask_again = {name: at for name, at in self._ask_again.items() if name in overflowed}
-
-    def _forgive(self, name: str) -> None:
-        """Ask for a device that has overflowed once more, as if it were new."""
-        del self._ask_again[name]
-        self.forest.forgive(name)
-        self._plan.forget(name)
-        self._requested.discard(name)
-        self._complete.discard(name)
-
     def _hear(self, topic: str, now: Instant) -> None:
         """A value of a device of ours is a sign of life; what others publish (commands, say) is none."""
-        if (
-            not self.forest.holds(topic)
-            or topic.split("/", 3)[2] not in self._members
-            or self.root not in self._complete
-        ):
+        if self.forest.holder(topic) not in self._members or self.root not in self._complete:
             return
         self._heard_at = now.monotonic
         if self._silent:
@@ -330,9 +330,17 @@ class Accumulator:
                 self.forest.confirm(root)
                 self._lifecycle = root.lifecycle
 
+    @property
+    def _has_watched(self) -> bool:
+        """Whether it is known what else is on the broker, as far as that matters: not to a tree without children."""
+        return not self.watch or self._plan.watched or not (self._members[1:] or self._strangers)
+
+    def _is_contested(self, device: str) -> bool:
+        return device in self._strangers and self._strangers[device].is_contested
+
     def _usable(self, device: str) -> bool:
         found = self.forest.devices.get(device)
-        if device not in self._complete or not self._plan.covers(device, self.forest):
+        if device in self._strangers or device not in self._complete or not self._plan.covers(device, self.forest):
             return False
         return found is not None and found.description is not None and not found.overflowed
 
@@ -390,9 +398,15 @@ class Accumulator:
             return Obstacle(
                 ConnectionReason.DEVICE_STATE, "not published" if root.state_text is None else root.state_text
             )
+        blocking = [name for name in self._strangers if self._is_contested(name) or name in self._blocking]
+        if blocking:
+            conflict = {name: self._strangers[name] for name in blocking}
+            return Obstacle(ConnectionReason.CONFLICT, in_words(conflict))
         waiting = self._waiting()
         if waiting:
             return Obstacle(ConnectionReason.PENDING_DEVICE, ", ".join(waiting))
+        if not self._has_watched:
+            return Obstacle(ConnectionReason.REPLAY)
         if root.lifecycle is not Lifecycle.READY:
             return Obstacle(ConnectionReason.UNCONFIRMED)
         if self._silent:

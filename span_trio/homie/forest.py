@@ -8,6 +8,9 @@ The rules of this room:
 * A value is decoded once, on arrival, by its declaration; by the caller's ``fallback`` for its node's type where a
   description is bare; as text where neither knows it. What does not decode shows nothing.
 * A malformed ``$description`` never replaces a good one. What is malformed is dropped and counted, never raised (I9).
+* Whose a device is, is judged by `Kinship` (I13). Of one that says that it is another tree's than that of the pinned
+  root, nothing but the description is kept. What the broker has retained for a device that was in doubt may be
+  anybody's: it counts no more in this epoch; what is published then does.
 * Bounded (I8): devices, topics (of each device, too: a new description reads all of its own again) and bytes of raw
   payload. What does not fit marks the device it hit as ``overflowed``.
 * What changed since the last `Forest.take_dirty` is known by device and node; nobody scans.
@@ -15,17 +18,24 @@ The rules of this room:
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container, Iterable
+from typing import Final
 
+import attrs
+
+from .description import DescriptionError, DeviceDescription, parse_description
 from .device import Device, Node
-from .lifecycle import TRANSITIONS, Event
+from .kinship import Kinship, Tree
+from .lifecycle import TRANSITIONS, Event, Lifecycle
 from .messages import Message
 from .slots import SLOTS, Dirty, Effect, Fallback, Ledger, Limits, PropertySlot, Slot
-from .topics import Topic, TopicError, TopicKind, parse_topic, property_topic
+from .topics import VERSION, Topic, TopicError, TopicKind, description_topic, parse_topic, property_topic
 from .values import Value
 
 __all__ = ["Forest"]
+
+_NOT_OURS: Final = "another panel's"
 
 
 class Forest:
@@ -40,10 +50,23 @@ class Forest:
     def __init__(self, domain: str, *, fallback: Fallback | None = None, limits: Limits | None = None) -> None:
         self.domain = domain
         self.devices: dict[str, Device] = {}
-        """Every device of which anything is known, by id."""
+        """Every device of which anything is kept, by id."""
+        self.kinship = Kinship()
+        self.asked: Container[str] | None = None
+        """The devices that are asked for, where the descriptions of all others come, too; nothing is kept of those.
+        ``None``: nobody asks, and what comes is kept."""
+        self.overheard: int = 0
+        """How many messages came with the descriptions of all devices, and told nothing of those that are asked for."""
+        self.doubted: set[str] = set()
+        """Devices that were said to be another tree's, if only for a moment, since this was emptied."""
         self._ledger = Ledger(Limits() if limits is None else limits, {} if fallback is None else fallback)
         self._slots: dict[str, Slot] = {}
         self._properties: dict[str, dict[str, PropertySlot]] = {}  # device id -> topic -> slot
+        self._tree = Tree({}, {})
+        self._levels = domain.count("/") + 1
+        self._root: str | None = None  # the pinned device
+        self._learnt = False  # something about kinship, and nobody has looked yet
+        self._suspects: set[str] = set()  # what is retained for them may be anybody's
 
     # --- input ---
 
@@ -54,31 +77,44 @@ class Forest:
             Whether it may have changed more than values: a ``$state``, a ``$description``, or a device overflowed.
         """
         topic, payload, retain = message
-        slot = self._slots.get(topic) or self._open(topic, payload)
+        slot = self._slots.get(topic) or self._open(topic, payload, retain)
         effect = Effect.NOTHING
         if slot is not None:
+            if retain and topic == self._description_of(slot.device.id):
+                self.overheard += self.asked is not None and payload == slot.raw  # one of all descriptions
+            elif retain and slot.device.id in self._suspects:
+                self._ledger.dropped[_NOT_OURS] += 1
+                return False
             effect = slot.put(payload, retain, wall)
             if effect is Effect.DESCRIPTION:
                 self._redeclare(slot.device)
             if not slot.raw:
                 self._close(topic, slot)
-        if self._ledger.overflowed:
-            self._ledger.overflowed = False
+            if effect is Effect.DESCRIPTION:
+                self._relate(slot.device.id, slot.device.description, payload, live=not retain)
+        if self._ledger.overflowed or self._learnt:
+            self._ledger.overflowed = self._learnt = False
             return True
         return effect is not Effect.NOTHING
 
-    def _open(self, text: str, payload: bytes) -> Slot | None:
+    def _open(self, text: str, payload: bytes, retain: bool) -> Slot | None:
         """The slot for a topic that has none; ``None`` if there is nothing to be kept."""
         topic = self._understand(text)
-        if topic is None or not payload:  # an empty one deletes what is not there
+        if topic is None:
+            return None
+        if topic.kind is TopicKind.DESCRIPTION:
+            if not (payload and self._is_asked(topic.device)):
+                self._overhear(topic.device, payload, live=not retain)
+                return None
+        elif not payload:  # an empty one deletes what is not there
+            return None
+        elif self._is_foreign(topic.device) or (retain and topic.device in self._suspects):
+            self._ledger.dropped[_NOT_OURS] += 1
             return None
         device = self._device(topic.device)
-        if device is None:
-            return None
-        limits = self._ledger.limits
-        full = len(self._slots) >= limits.topics or device.topics >= limits.device_topics
-        if full and topic.kind is not TopicKind.LOG:
-            self._ledger.overflow(device, "too many topics")
+        if device is None or (topic.kind is not TopicKind.LOG and self._is_full(device)):
+            if topic.kind is TopicKind.DESCRIPTION:
+                self._relate(topic.device, None, payload, live=not retain)
             return None
         slot = self._slots[text] = SLOTS[topic.kind](self._ledger, device, topic)
         device.topics += 1
@@ -87,9 +123,16 @@ class Forest:
             self._properties.setdefault(device.id, {})[text] = slot
         return slot
 
+    def _is_full(self, device: Device) -> bool:
+        limits = self._ledger.limits
+        full = len(self._slots) >= limits.topics or device.topics >= limits.device_topics
+        if full:
+            self._ledger.overflow(device, "too many topics")
+        return full
+
     def _understand(self, text: str) -> Topic | None:
         try:
-            topic = parse_topic(text)
+            topic = parse_topic(text, levels=self._levels)
         except TopicError:
             self._ledger.dropped["malformed topic"] += 1
             return None
@@ -120,6 +163,14 @@ class Forest:
             del self.devices[device.id]
             self._properties.pop(device.id, None)
 
+    def _clear(self, text: str) -> None:
+        """Forget what is kept for a topic."""
+        slot = self._slots.get(text)
+        if slot is not None:
+            if slot.put(b"", retain=False, wall=0.0) is Effect.DESCRIPTION:
+                self._redeclare(slot.device)
+            self._close(text, slot)
+
     def _sweep(self, device: Device, node: Node) -> None:
         if not node.topics and node.description is None:
             del device.nodes[node.id]
@@ -144,6 +195,78 @@ class Forest:
                     slot.redeclare()
         self._ledger.dirty.devices.add(device.id)
 
+    # --- whose it is ---
+
+    def _is_asked(self, device: str) -> bool:
+        return self.asked is None or device in self.asked
+
+    def _is_foreign(self, device: str) -> bool:
+        """Whether it is said to be another tree's than that of the pinned root."""
+        return self._root is not None and device != self._root and bool(self.kinship.others(device, self._root))
+
+    def _description_of(self, device: str) -> str:
+        return description_topic(self.domain, device)
+
+    def _overhear(self, device: str, payload: bytes, *, live: bool) -> None:
+        """A description of which nothing is kept but what it says of kinship."""
+        self.overheard += 1
+        description = self._parse(device, payload)
+        if not payload:
+            self.kinship.note(device, None, live=live)
+        elif description is None:
+            self._ledger.dropped["malformed $description"] += 1
+            return
+        elif not self.kinship.overhear(device, description, live=live):
+            self._ledger.dropped["too many devices"] += 1
+            return
+        self._review()
+
+    def _relate(self, device: str, description: DeviceDescription | None, payload: bytes, *, live: bool) -> None:
+        """A device that is asked for has another description, or none, or one that does not fit."""
+        if payload and description is None:  # whose it is counts all the same
+            said = self._parse(device, payload)
+            if said is None:
+                return
+            description = attrs.evolve(said, children=())
+        self.kinship.note(device, description, live=live)
+        self._review()
+
+    def _parse(self, device: str, payload: bytes) -> DeviceDescription | None:
+        try:
+            return parse_description(payload, device)
+        except DescriptionError:
+            return None
+
+    def _review(self) -> None:
+        """Kinship is not what it was: give up what is kept of devices that may be another tree's."""
+        if self._root is None:
+            return
+        before, self._tree = self._tree, self.kinship.tree(self._root)
+        self._learnt = self._learnt or self._tree != before
+        for name in {*self.devices, *self._tree.strangers}:
+            if self._is_foreign(name):
+                self._disown(name)
+        for name, stranger in before.strangers.items():
+            now = self._tree.strangers.get(name)
+            over = stranger.outsiders if now is None else stranger.outsiders - now.outsiders
+            if over - self._tree.members.keys():  # and not one of us, described late
+                self._disown(name)
+        self.doubted |= self._tree.strangers.keys()
+
+    def _disown(self, name: str) -> None:
+        """Nothing that is kept of a device, but for its description, is known to be its own."""
+        self._suspects.add(name)
+        self.doubted.add(name)
+        device, description = self.devices.get(name), self._description_of(name)
+        if device is None or device.topics == (description in self._slots):
+            return
+        for text in [text for text, slot in self._slots.items() if slot.device is device and text != description]:
+            self._clear(text)
+        device.lifecycle = Lifecycle.UNKNOWN
+        device.logs.clear()
+
+    # --- for the owner ---
+
     def set_fallback(self, fallback: Fallback) -> None:
         """Use other declarations for bare nodes from now on; what is kept is decoded anew."""
         self._ledger.fallback = fallback
@@ -162,10 +285,18 @@ class Forest:
         if understood.kind is TopicKind.LOG:
             self._ledger.dropped["too large"] += 1
             return
+        is_description = understood.kind is TopicKind.DESCRIPTION
+        if not self._is_asked(understood.device) if is_description else self._is_foreign(understood.device):
+            self._ledger.dropped["too large"] += 1
+            return
         device = self._device(understood.device)
         if device is not None:
             self._ledger.overflow(device, "too large")
-            self.absorb(Message(topic, b""), 0.0)
+            self._clear(topic)
+            if is_description:
+                self.kinship.note(device.id, None, live=False)
+                self._review()
+        self._ledger.overflowed = self._learnt = False  # who tells of it knows
 
     def forgive(self, device: str) -> None:
         """A device that has overflowed is asked for again: whether it fits is to be seen anew."""
@@ -177,8 +308,10 @@ class Forest:
                 self._properties.pop(device, None)
 
     def pin(self, device: str) -> None:
-        """Keep this device, not heard of yet, whatever is cleared: what became of it shall not be forgotten."""
+        """Judge all others by this root; keep it, not heard of yet, whatever is cleared: it shall not be forgotten."""
         self.devices[device] = Device(device, topics=1)
+        self._root = device
+        self._tree = self.kinship.tree(device)
 
     def touch(self, device: str) -> None:
         """Say that something about a device has changed that no message of its own tells."""
@@ -233,25 +366,27 @@ class Forest:
         return None if found is None else found.nodes.get(node)
 
     def members(self, root: str) -> list[str]:
-        """The ids of a tree, root first: what is reachable through ``children``, at any depth, cycles guarded.
+        """The ids of a tree, root first: what is reachable through ``children`` and is no other tree's.
 
-        Includes children that are not there yet. ``root`` and ``parent`` in a child are confirming evidence only.
+        Includes children that are not there yet. See `Kinship`.
         """
-        members = {root: None}
-        queue = deque([root])
-        while queue:
-            device = self.devices.get(queue.popleft())
-            if device is not None and device.description is not None:
-                for child in device.description.children:
-                    if child not in members:
-                        members[child] = None
-                        queue.append(child)
-        return list(members)
+        return list(self.kinship.tree(root).members)
 
     def holds(self, topic: str) -> bool:
         """Whether a value is kept for a topic, be it shown or not."""
+        return self.holder(topic) is not None
+
+    def holder(self, topic: str) -> str | None:
+        """The device of which a value is kept for a topic; ``None``: there is no such value."""
         slot = self._slots.get(topic)
-        return isinstance(slot, PropertySlot) and not slot.is_target
+        return slot.device.id if isinstance(slot, PropertySlot) and not slot.is_target else None
+
+    def concerns(self, message: Message) -> bool:
+        """Whether a message is of a device that is asked for, or a description that bears on whose that is."""
+        device, _, rest = message.topic.removeprefix(f"{self.domain}/{VERSION}/").partition("/")
+        if self._is_asked(device):
+            return True
+        return rest == "$description" and (not message.payload or self.kinship.claims(device, self._tree))
 
     def value_topics(self, devices: Iterable[str] | None = None, *, shown: bool = False) -> set[str]:
         """The topics that carry property values: of all devices or of some, all of them or only those that show."""

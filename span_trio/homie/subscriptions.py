@@ -8,6 +8,8 @@ The rules of this room:
   that did not come means: ask again for less at a time, a device alone, then its attributes and its nodes in groups,
   each half as large as the one that failed.
 * A broker that never shows a barrier is believed when it is quiet, and that is counted in ``assumed``.
+* The descriptions of all devices on the broker are asked for once, by themselves: whose a device is cannot be told from
+  its own alone. That cannot be narrowed, and is believed when the broker is quiet.
 * A device subscribed to by nodes is asked for the nodes that its description grows later.
 """
 
@@ -19,7 +21,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from .forest import Forest
-from .topics import VERSION, device_filter
+from .topics import VERSION, description_topic, device_filter
 
 __all__ = ["Request", "SubscriptionPlan"]
 
@@ -34,6 +36,7 @@ class Request(NamedTuple):
 
 
 class _Stage(enum.Enum):
+    WATCH = "the descriptions of all devices"
     WHOLE = "devices, each whole"
     ATTRIBUTES = "one device's attributes"
     NODES = "some nodes of one device"
@@ -42,7 +45,7 @@ class _Stage(enum.Enum):
 
 class _Step(NamedTuple):
     stage: _Stage
-    devices: tuple[str, ...]
+    devices: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
 
 
@@ -53,16 +56,25 @@ class SubscriptionPlan:
         self.domain: Final = domain
         self.assumed: int = 0
         """How many requests were taken as complete because the broker was quiet."""
+        self.watched: bool = False
+        """Whether the descriptions of all devices have been replayed."""
         self._wanted: deque[str] = deque()
         self._steps: deque[_Step] = deque()
         self._narrow: dict[str, set[str]] = {}  # device subscribed to by nodes -> those nodes
         self._batches: dict[str, int] = {}  # how many nodes at a time, where `BATCH` was too many
+        self._watches = False
         self._outstanding: _Step | None = None
         self._in_vain: set[str] = set()  # asked for by nodes in vain: to be believed when quiet, and not before
 
     def want(self, devices: Iterable[str]) -> None:
         """Subscribe to these devices, not wanted before."""
         self._wanted.extend(devices)
+
+    def watch(self) -> None:
+        """Subscribe to the descriptions of all devices, if that was not asked for yet."""
+        if not self._watches:
+            self._watches = True
+            self._steps.append(_Step(_Stage.WATCH))
 
     def asks_for(self, device: str, forest: Forest) -> bool:
         """Whether a request for it is outstanding, or still to come."""
@@ -87,6 +99,7 @@ class SubscriptionPlan:
     def passed(self, forest: Forest) -> tuple[str, ...]:
         """The barrier of the outstanding request came. Returns the devices whose replay is complete now."""
         step = self._take()
+        self.watched = self.watched or step.stage is _Stage.WATCH
         self._in_vain.difference_update(step.devices)
         if step.stage in {_Stage.ATTRIBUTES, _Stage.NODES}:
             device = step.devices[0]
@@ -98,6 +111,10 @@ class SubscriptionPlan:
     def failed(self) -> tuple[str, ...]:
         """The barrier did not come, though the broker was quiet. Returns the devices to be taken as complete."""
         step = self._take()
+        if step.stage is _Stage.WATCH:
+            self.watched = True
+            self.assumed += 1
+            return ()
         device = step.devices[0]
         if step.stage is _Stage.QUIET:
             self.assumed += 1
@@ -147,6 +164,8 @@ class SubscriptionPlan:
         return _Step(_Stage.WHOLE, batch)
 
     def _request(self, step: _Step) -> Request:
+        if step.stage is _Stage.WATCH:
+            return Request((description_topic(self.domain, "+"),))
         first, *_ = step.devices
         whole = tuple(device_filter(self.domain, device) for device in step.devices)
         base = f"{self.domain}/{VERSION}/{first}"

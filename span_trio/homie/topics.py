@@ -2,7 +2,8 @@
 
 The rules of this room:
 
-* A topic is ``<domain>/5/<device>/…``; the ``5`` is the major version and never changes.
+* A topic is ``<domain>/5/<device>/…``; the ``5`` is the major version and never changes. The domain is one level,
+  unless a bridge has put levels of its own before it.
 * An id is one or more of ``a-z 0-9 -``. ``$`` starts attributes and nothing else; nodes have no topics of their own.
 * A child device is a *peer* of its root on the wire (``ebus/5/<child>/…``), never a sub-topic of it.
 * What the grammar does not know (``$foo``, deeper levels) is `TopicKind.OTHER`: ignored, not an error, because
@@ -20,6 +21,7 @@ __all__ = [
     "Topic",
     "TopicError",
     "TopicKind",
+    "description_topic",
     "device_filter",
     "is_valid_id",
     "parse_topic",
@@ -65,17 +67,22 @@ def is_valid_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def parse_topic(topic: str) -> Topic:
+def parse_topic(topic: str, *, levels: int = 1) -> Topic:
     """Take a topic apart.
+
+    Args:
+        topic: of a device.
+        levels: how many of its levels are the domain: by the convention one; more where a bridge has put some before.
 
     Raises:
         TopicError: it is not ``<domain>/5/<device>/…``, or an id in it is illegal. A ``$broadcast`` topic belongs
             to no device and is one of these.
     """
-    domain, _, rest = topic.partition("/")
+    *head, rest = topic.split("/", levels)
+    domain = "/".join(head)
     version, _, rest = rest.partition("/")
     device, _, rest = rest.partition("/")
-    if not domain or version != VERSION or not is_valid_id(device) or not rest:
+    if not all(head) or len(head) != levels or version != VERSION or not is_valid_id(device) or not rest:
         raise TopicError("not a topic of a Homie 5 device")
     if rest.startswith("$"):
         return Topic(domain, device, *_attribute(rest))
@@ -117,6 +124,11 @@ def property_topic(domain: str, device: str, node: str, name: str) -> str:
 def set_topic(domain: str, device: str, node: str, name: str) -> str:
     """The topic to which a command for a property is published (never retained)."""
     return f"{property_topic(domain, device, node, name)}/set"
+
+
+def description_topic(domain: str, device: str) -> str:
+    """The topic of a device's ``$description``; for the device ``+``, the subscription to those of all devices."""
+    return f"{domain}/{VERSION}/{device}/$description"
 
 
 def device_filter(domain: str, device: str) -> str:

@@ -49,7 +49,7 @@ def play(recording: Iterable[Recorded], serial_number: str, options: PanelOption
     Raises:
         SpanPanelStaleDataError: at its end the panel is not live; says what is missing.
     """
-    tracker = PanelTracker(serial_number, options)
+    tracker = PanelTracker(serial_number, options, watch=False)  # what there is comes unasked
     tracker.link_up(1, Instant(0.0, 0.0))
     t = 0.0
     replaying = True

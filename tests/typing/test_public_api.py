@@ -268,6 +268,8 @@ def advice(reason: ConnectionReason) -> str:
             return "look at the network"
         case ConnectionReason.CERTIFICATE | ConnectionReason.CA_CHANGED | ConnectionReason.REFUSED:
             return "look at the credentials"
+        case ConnectionReason.CONFLICT:
+            return "give each panel a prefix of its own"
         case ConnectionReason.PROTOCOL_ERROR:
             return "look at the broker"
         case ConnectionReason.REPLAY | ConnectionReason.UNCONFIRMED | ConnectionReason.PENDING_DEVICE:

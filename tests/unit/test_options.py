@@ -42,7 +42,7 @@ def cases(names: list[str], values: list[Any]) -> list[tuple[str, Any]]:
         *cases(["websocket_path"], ["/", "/mqtt", "/a/b?c=d&e", "/~%20"]),
         *cases(["keepalive"], [1, 8, 65_535]),
         *cases(["max_packet"], [1, 2**28]),
-        *cases(["domain"], ["ebus", "homie", "a b", "é", "$x"]),
+        *cases(["domain"], ["ebus", "homie", "a b", "é", "$x", "kitchen/ebus", "a/b/c"]),
         *cases(["schema"], [None, HomieSchema()]),
         *cases(["fetch_schema"], [True, False]),
         *cases(["limits"], [Limits(), Limits(devices=0)]),
@@ -68,7 +68,7 @@ def test_what_can_be_meant_is_taken_as_it_is(name: str, value: Any) -> None:
         *cases(["websocket_path"], ["", "mqtt", "/a b", "/é", "/\r\nHost: x", "/\0", None, 5, b"/mqtt"]),
         *cases(["keepalive"], [0, -1, 0.5, 8.0, 65_536, INFINITY, *NOT_NUMBERS]),  # two bytes on the wire
         *cases(["max_packet"], [0, -1, 1.5, INFINITY, *NOT_NUMBERS]),
-        *cases(["domain"], ["", "#", "+", "a/b", "a\0b", None, 5, b"ebus"]),
+        *cases(["domain"], ["", "#", "+", "a/", "/a", "a//b", "a/+", "a/#", "a\0b", None, 5, b"ebus"]),
         *cases(["schema"], [{}, "schema", True, HomieSchema]),
         *cases(["fetch_schema"], [None, 0, 1, "yes", []]),
         *cases(["limits"], [None, {}, 512, Limits]),

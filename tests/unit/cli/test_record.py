@@ -101,14 +101,28 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_published_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    links = FakeLinks(monkeypatch, [RETAINED], [ReplayEnd(passed=True)], [LIVE])
+    links = FakeLinks(monkeypatch, [RETAINED], [ReplayEnd(passed=True)], [ReplayEnd(passed=True)], [LIVE])
     result = run("record", "panel.local", path, "--serial", "nt-1", "--seconds", 5)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"5 messages recorded to {path}\n")
     recorded = list(read_recording(path.read_text(encoding="utf-8").splitlines()))
     assert [message for _, message in recorded] == [*RETAINED, *LIVE]
-    assert [t for t, _ in recorded] == [0.5] * 3 + [1.5] * 2
-    assert links.requests == [Request(("ebus/5/nt-1/#",)), Request(("ebus/5/bess-1/#",))]  # children, too
+    assert [t for t, _ in recorded] == [0.5] * 3 + [2.0] * 2
+    everybody, child = Request(("ebus/5/+/$description",)), Request(("ebus/5/bess-1/#",))
+    assert links.requests == [Request(("ebus/5/nt-1/#",)), everybody, child]
     assert (links.asked, links.open) == (False, 0)
+
+
+def test_of_other_trees_only_what_bears_on_this_one_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others: list[Message] = [
+        Message("ebus/5/nt-2/$description", b'{"children": ["bess-1"]}', retain=True),
+        Message("ebus/5/nt-3/$description", b'{"children": ["bess-3"]}', retain=True),
+        Message("ebus/5/bess-3/$description", b'{"root": "nt-3"}', retain=True),
+        Message("ebus/5/nt-2/$description", b""),
+    ]
+    FakeLinks(monkeypatch, [RETAINED], [ReplayEnd(passed=True)], [others])
+    run("record", "panel.local", path, "--serial", "nt-1", "--seconds", 5)
+    recorded = list(read_recording(path.read_text(encoding="utf-8").splitlines()))
+    assert [message for _, message in recorded] == [*RETAINED, others[0], others[3]]
 
 
 def test_the_broker_is_asked_whose_panel_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

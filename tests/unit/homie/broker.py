@@ -23,7 +23,7 @@ class BrokeredSession(Session):
     def __init__(
         self, retained: dict[str, bytes | str], *, largest: int = 10**9, queue: int = 10**9, **options: Any
     ) -> None:
-        super().__init__(**options)
+        super().__init__(**{"watch": True, **options})
         self.retained = dict(retained)
         self.largest = largest
         self.queue = queue

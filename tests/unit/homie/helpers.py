@@ -82,10 +82,13 @@ def contents(forest: Forest) -> dict[str, object]:
 
 
 class Session:
-    """An `Accumulator` of the root ``house``, its clock, and what its owner would do."""
+    """An `Accumulator` of the root ``house``, its clock, and what its owner would do.
+
+    What comes comes unasked, so nothing is watched for; options can say otherwise.
+    """
 
     def __init__(self, **options: Any) -> None:
-        self.core = Accumulator("house", **options)
+        self.core = Accumulator("house", **{"watch": False, **options})
         self.now = 0.0
 
     def connect(self, epoch: int = 1) -> None:

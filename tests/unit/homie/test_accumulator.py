@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from span_trio.enums import ConnectionReason
-from span_trio.homie import Accumulator, Datatype, Limits, Obstacle, PropertyDescription
+from span_trio.homie import Accumulator, Datatype, Limits, Message, Obstacle, PropertyDescription
 
 from .helpers import FLOAT, RELAY, Session, at, describe, live_session, message, shown
 
@@ -731,15 +731,23 @@ def test_the_root_is_subscribed_to_first_then_the_children_that_it_declares() ->
     ]
 
 
-def test_the_domain_is_an_option() -> None:
-    core = Accumulator("house", domain="homie")
+@pytest.mark.parametrize("domain", ["homie", "kitchen/ebus"])
+def test_the_domain_is_an_option(domain: str) -> None:
+    core = Accumulator("house", domain=domain, max_silence=60.0)
     core.link_up(1, at(0.0))
     request = core.next_subscription()
-    core.receive([message("house/$state", "ready")], at(0.0))
-
     assert request is not None
-    assert request.filters == ("homie/5/house/#",)
-    assert core.forest.dropped == {"ignored topic": 1}
+    assert request.filters == (f"{domain}/5/house/#",)
+    core.barrier(at(0.0), passed=True)
+
+    core.receive([message("house/$state", "ready")], at(0.0))
+    assert core.forest.dropped.total() == 1
+    said = {"$state": b"ready", "$description": describe({"meter": {"power": FLOAT}}), "meter/power": b"5"}
+    core.receive([Message(f"{domain}/5/house/{tail}", payload) for tail, payload in said.items()], at(0.0))
+
+    assert core.live
+    assert core.forest.value("house", "meter", "power") == 5.0
+    assert core.forest.payload("house", "meter", "power") == b"5"
 
 
 def test_a_grandchild_is_subscribed_to_when_its_parent_declares_it() -> None:

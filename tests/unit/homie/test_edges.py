@@ -116,6 +116,16 @@ def test_a_device_that_is_missing_is_named() -> None:
     assert offline(session) == ConnectionEdge(False, R.PENDING_DEVICE, "car, pool", "ready", 1, at(5.0))
 
 
+def test_a_device_that_another_tree_has_too_is_named() -> None:
+    session = live_session(("car/$description", describe()), children=["car"])
+    session.now = 5.0
+    session.edges()
+
+    session.hear("barn/$description", describe(children=["car"]))
+
+    assert offline(session) == ConnectionEdge(False, R.CONFLICT, "barn has car, too", "ready", 1, at(5.0))
+
+
 def test_a_silent_panel_says_for_how_long() -> None:
     session = Session(max_silence=90.0)
     session.connect()
@@ -142,7 +152,7 @@ def test_values_of_before_are_in_the_way_but_never_the_first_to_be() -> None:
 
 
 def test_every_reason_is_one_of_these_tests() -> None:
-    of_the_tree = {R.REPLAY, R.DEVICE_STATE, R.PENDING_DEVICE, R.UNCONFIRMED, R.SILENT_PANEL, R.LIVE}
+    of_the_tree = {R.REPLAY, R.DEVICE_STATE, R.CONFLICT, R.PENDING_DEVICE, R.UNCONFIRMED, R.SILENT_PANEL, R.LIVE}
     of_what_is_demanded_besides = {R.DATA_MODEL}  # test_demand
 
     assert {*OF_THE_LINK, *of_the_tree, *of_what_is_demanded_besides} == set(ConnectionReason)

@@ -213,7 +213,7 @@ def subscribe_all(core: Accumulator, broker: FakeBroker) -> int:
 
 
 def connected() -> Accumulator:
-    core = Accumulator("house")
+    core = Accumulator("house", watch=False)
     core.link_up(1, at(0.0))
     return core
 

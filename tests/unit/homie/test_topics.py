@@ -52,6 +52,22 @@ def test_a_topic_is_taken_apart(text: str, topic: Topic) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "domain"),
+    [("kitchen/ebus/5/x/a/b", "kitchen/ebus"), ("5/5/5/5/a/b", "5/5"), ("a/5/5/x/$state", "a/5")],
+)
+def test_a_domain_may_have_levels_before_it(text: str, domain: str) -> None:
+    topic = parse_topic(text, levels=2)
+    assert topic.domain == domain
+    assert text.startswith(f"{domain}/5/{topic.device}/")
+
+
+@pytest.mark.parametrize("text", ["ebus/5/x/a/b", "kitchen//5/x/a/b", "/ebus/5/x/a/b", "kitchen/ebus", "kitchen", ""])
+def test_a_domain_has_as_many_levels_as_are_said(text: str) -> None:
+    with pytest.raises(TopicError):
+        parse_topic(text, levels=2)
+
+
+@pytest.mark.parametrize(
     "tail",
     [
         "$stats",

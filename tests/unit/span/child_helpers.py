@@ -147,7 +147,7 @@ class Life:
 
 
 def _fits(topic: str, filters: Iterable[str]) -> bool:
-    return any(fnmatchcase(topic, wanted.replace("#", "*")) for wanted in filters)
+    return any(fnmatchcase(topic, wanted.replace("#", "*").replace("+", "*")) for wanted in filters)
 
 
 def full_house(**options: Any) -> ChildPanel:

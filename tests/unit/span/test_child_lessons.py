@@ -199,7 +199,8 @@ async def test_lesson_c_a_refused_version_ends_the_task_with_its_own_error(versi
 
             @nursery.start_soon
             async def more() -> None:
-                await send.send([ReplayEnd(passed=True)])
+                for _ in range(2):  # of all descriptions, and of the children
+                    await send.send([ReplayEnd(passed=True)])
 
             error = await accumulator.run(receive)
     assert isinstance(error, SpanPanelDataModelError)
@@ -317,7 +318,7 @@ def test_lesson_b_children_before_the_root_are_kept() -> None:
 
 def test_lesson_b_children_are_subscribed_to_by_themselves() -> None:
     life = live(UPGRADED)
-    assert life.filters == {f"ebus/5/{device}/#" for device in HOUSE}
+    assert life.filters == {"ebus/5/+/$description", *(f"ebus/5/{device}/#" for device in HOUSE)}
 
 
 def test_lesson_b_the_model_is_waited_for() -> None:

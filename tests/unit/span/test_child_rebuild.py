@@ -245,10 +245,12 @@ def root_description(children: list[str]) -> bytes:
     return json.dumps(describe(PANEL, children=children)).encode()
 
 
-def child_description(kind: str, children: list[str], *, bare: bool, acme: bool) -> bytes:
+def child_description(kind: str, children: list[str], *, bare: bool, acme: bool, root: str | None = ROOT) -> bytes:
+    """``root``: whose child it says it is; a bare publisher says nothing."""
     nodes = {"acme": {"type": "com.acme", "properties": {"mood": {"datatype": "string"}}}} if acme else {}
     found = describe(kind.removesuffix(".downstream"), children=children, bare=bare, nodes=nodes)
-    return json.dumps({**found, "type": f"energy.ebus.device.{kind}"}).encode()
+    named = {} if root is None else {"root": root}
+    return json.dumps({**found, **named, "type": f"energy.ebus.device.{kind}"}).encode()
 
 
 DEVICE = st.sampled_from(DEVICES)
@@ -271,9 +273,10 @@ MESSAGES = st.one_of(
             st.lists(DEVICE, unique=True, max_size=3),
             bare=st.booleans(),
             acme=st.booleans(),
+            root=st.sampled_from([*15 * (ROOT,), None, "nt-9", "c1"]),
         ),
     ),
-    st.tuples(DEVICE.map("{}/$description".format), st.sampled_from([b"", b"[]", b'{"nodes": []}'])),
+    st.tuples(DEVICE.map("{}/$description".format), st.sampled_from([b"", b"", b"[]", b'{"nodes": []}'])),
     st.tuples(st.just(f"{ROOT}/$description"), st.builds(root_description, SOME)),
     st.just(LOOK),
     st.just(LOOK),
@@ -375,7 +378,12 @@ def test_i3_a_tracker_ends_in_the_same_snapshot_whatever_the_broker_replays_firs
         for life in lives:
             life.connect()
             life.wait(15.0)
-            assert life.edges() == ["online"]
+        assert lives[0].obstacle == lives[1].obstacle
+        if lives[0].obstacle is not None:  # a device that names no root lists one of ours, too
+            assert lives[0].obstacle.startswith("conflicting devices")
+            seen["contested"] += 1
+            return
+        assert [life.edges() for life in lives] == [["online"], ["online"]]
         first, second = (life.look() for life in lives)
         assert first == second
         assert order(first) == order(second)
