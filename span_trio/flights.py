@@ -70,7 +70,7 @@ class Flights:
         self._flying: dict[str, Flight] = {}  # by topic: one at a time
         self._unsettled: dict[str, list[Flight]] = {}  # by topic: written and not confirmed, the newest last
 
-    def saw(self, messages: Iterable[Message], is_certain: Callable[[str], bool]) -> None:
+    def saw(self, messages: Iterable[Message], is_certain: Callable[[str], bool] = lambda _: True) -> None:
         """Messages of the current link, in wire order; ``is_certain``: of which devices they are the panel's own."""
         if not self._flying and not self._unsettled:
             return

@@ -58,6 +58,8 @@ class Described(NamedTuple):
 
     nodes: Mapping[str, Node]
     children: tuple[str, ...]
+    root: str | None = None
+    """Whose child it says it is."""
 
 
 def _declared(kind: str, how: str) -> dict[str, dict[str, Any]]:
@@ -75,7 +77,9 @@ def _declared(kind: str, how: str) -> dict[str, dict[str, Any]]:
     return declared
 
 
-def _describe(kinds: Mapping[str, str], hows: Mapping[str, str], children: tuple[str, ...]) -> tuple[bytes, Described]:
+def _describe(
+    kinds: Mapping[str, str], hows: Mapping[str, str], children: tuple[str, ...], root: str | None = None
+) -> tuple[bytes, Described]:
     """A description in which each node is described in full, bare or oddly; or not at all."""
     document: dict[str, Any] = {}
     nodes: dict[str, Node] = {}
@@ -89,8 +93,8 @@ def _describe(kinds: Mapping[str, str], hows: Mapping[str, str], children: tuple
         document[name]["properties"] = declared
         shown = {key: value["datatype"] for key, value in declared.items() if value.get("retained", True)}
         nodes[name] = Node(kind, shown, "space" in shown)
-    payload = json.dumps({"nodes": document, "children": list(children)}, separators=(",", ":")).encode()
-    return payload, Described(nodes, children)
+    whole: dict[str, Any] = {"nodes": document, "children": list(children)} | ({} if root is None else {"root": root})
+    return json.dumps(whole, separators=(",", ":")).encode(), Described(nodes, children, root)
 
 
 def _root_descriptions() -> dict[bytes, Described]:
@@ -108,17 +112,20 @@ def _root_descriptions() -> dict[bytes, Described]:
     return dict(_describe(NODES, shape, family) for shape, family in itertools.product(shapes, families))
 
 
-def _other_descriptions(families: list[tuple[str, ...]]) -> dict[bytes, Described]:
+def _other_descriptions(
+    families: list[tuple[str, ...]], roots: tuple[str | None, ...] = (None,)
+) -> dict[bytes, Described]:
     kinds = {"n": "thing", "m": "thing"}
     shapes: list[dict[str, str]] = [{"n": "full"}, {"n": "full", "m": "full"}, {"m": "bare"}, {}]
-    return dict(_describe(kinds, shape, family) for shape, family in itertools.product(shapes, families))
+    every = itertools.product(roots, shapes, families)
+    return dict(_describe(kinds, shape, family, root) for root, shape, family in every)
 
 
 DESCRIPTIONS: Final[Mapping[str, Mapping[bytes, Described]]] = {
     ROOT: _root_descriptions(),
-    KID: _other_descriptions([(), (TOY,), (ROOT,)]),
-    TOY: _other_descriptions([(), (KID,)]),
-    STRANGER: _other_descriptions([(ROOT,)]),
+    KID: _other_descriptions([(), (TOY,), (ROOT,)], (None, ROOT, STRANGER)),
+    TOY: _other_descriptions([(), (KID,)], (None, ROOT, STRANGER, KID)),
+    STRANGER: _other_descriptions([(ROOT,), (), (KID,), (TOY,)]),
 }
 BAD_DESCRIPTIONS: Final = [
     *(b"[]", b"null", b"{", b"\xff\xfe", b"[" * 3000, b'{"homie":"4.0.0"}', b'{"nodes":[]}', b'{"version":"x"}'),
@@ -164,6 +171,7 @@ def _places() -> dict[str, Place]:
 PLACES: Final[Mapping[str, Place]] = _places()
 STATE: Final = topic(f"{ROOT}/$state")
 DESCRIPTION: Final = topic(f"{ROOT}/$description")
+SAID: Final = [topic(f"{device}/$description") for device in DESCRIPTIONS]
 VALUES: Final[Mapping[str, list[str]]] = {
     device: [text for text, place in PLACES.items() if place.device == device and place.kind == "property"]
     for device in DESCRIPTIONS

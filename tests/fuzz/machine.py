@@ -33,7 +33,7 @@ How = tuple[bool, int]
 _how: st.SearchStrategy[How] = st.sampled_from([(False, 1)] * 4 + [(False, 2), (False, 3), (True, 1), (True, 1)])
 _values = st.sampled_from(_MEMBER_VALUES)
 _spans = st.sampled_from([0.004, 0.016, 0.1, 0.9, 1.0, 2.0, 2.0, 10.0, 15.0, 20.0, 61.0])
-_family = st.sampled_from([ROOT, ROOT, house.KID, house.TOY])
+_family = st.sampled_from([*4 * (ROOT,), *2 * (house.KID, house.TOY), house.STRANGER])
 
 
 class PanelMachine(RuleBasedStateMachine):
@@ -200,12 +200,15 @@ class PanelMachine(RuleBasedStateMachine):
         type(self).steps += 1
         self.publish(text, payload, how)
 
-    @rule(text=st.sampled_from([*_MEMBER_VALUES, *3 * house.COUNTERS, *house.ASIDE, STATE, DESCRIPTION]), how=_how)
+    @rule(
+        text=st.sampled_from([*_MEMBER_VALUES, *3 * house.COUNTERS, *house.ASIDE, STATE, *house.SAID, *house.SAID]),
+        how=_how,
+    )
     def clear(self, text: str, how: How) -> None:
         type(self).steps += 1
         self.publish(text, b"", how)
 
-    @rule(device=_family, index=st.integers(0, 31), how=_how)
+    @rule(device=_family, index=st.integers(0, 47), how=_how)
     def describe(self, device: str, index: int, how: How) -> None:
         type(self).steps += 1
         choice = list(DESCRIPTIONS[device])
@@ -270,7 +273,7 @@ class PanelMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.up)
     @rule(
-        text=st.sampled_from([*_MEMBER_VALUES, STATE, DESCRIPTION, *house.ASIDE, *house.BAD_TOPICS]),
+        text=st.sampled_from([*_MEMBER_VALUES, STATE, *house.SAID, *house.ASIDE, *house.BAD_TOPICS]),
         stays=st.booleans(),
     )
     def too_large(self, text: str, stays: bool) -> None:

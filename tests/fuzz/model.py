@@ -7,13 +7,14 @@ a payload means.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from span_trio.enums import ConnectionReason
 from span_trio.homie import Limits
 
-from .house import DESCRIPTIONS, PLACES, ROOT, topic
+from .family import Doubt, Family
+from .house import DESCRIPTIONS, PLACES, ROOT, Place, topic
 from .said import Said
 
 GONE: Final = {"lost", "disconnected", None}
@@ -49,7 +50,11 @@ class Model(Said):
         self.described.clear()
         self.size = 0
         """Bytes of payload kept."""
-        self.members = [ROOT]
+        self.family = Family()
+        self.doubts: Mapping[str, Doubt] = {}
+        self.overheard: dict[str, bytes] = {}
+        self.suspects: set[str] = set()
+        """Devices for which what the broker has retained may be anybody's."""
         self.dropped = self.invalid = 0
         self.overflowed: dict[str, float] = {}
         """Device -> since when it is too much."""
@@ -57,6 +62,12 @@ class Model(Said):
         """The same, of those that belong to the tree: since when they are both."""
         # Of subscriptions:
         self.asked: set[str] = set()
+        self.wanted: set[str] = set()
+        """Devices that were asked for, or are to be."""
+        self.overhears = False
+        """Whether descriptions come of devices that are not wanted, of which nothing is kept."""
+        self.watched = False
+        """Whether those were replayed."""
         self.owed: set[str] = set()
         """Devices to be asked for again."""
         self.request: tuple[str, ...] | None = None
@@ -90,8 +101,10 @@ class Model(Said):
 
     def message(self, text: str, payload: bytes, now: float, *, retain: bool) -> None:
         place = PLACES.get(text)
-        if place is None:
+        if place is None or self._is_turned_away(text, place, payload, retain=retain):
             self.dropped += 1
+        elif self._is_overheard(text, place, payload):
+            self._overhear(place.device, payload, now, live=not retain)
         elif place.kind == "log":
             self.dropped += not self._has_room(place.device) and payload != b""
         elif place.kind == "property":
@@ -99,9 +112,62 @@ class Model(Said):
         else:
             overflowed, old = set(self.overflowed), self.heard.get(text)
             self._keep(text, payload, now)
+            if place.kind == "description" and payload != (old or b""):
+                self._relate(place.device, payload, live=not retain)
             is_news = place.kind in {"state", "description"} and payload != (old or b"")
             if is_news or self.overflowed.keys() != overflowed:
                 self.judge(now)
+
+    def _is_turned_away(self, text: str, place: Place, payload: bytes, *, retain: bool) -> bool:
+        """Of another's device nothing is kept; nor of what is retained for one that was in doubt."""
+        if place.kind == "description":
+            return False
+        if retain and place.device in self.suspects:
+            return text in self.heard or payload != b""
+        return payload != b"" and self.family.is_anothers(place.device)
+
+    def _is_overheard(self, text: str, place: Place, payload: bytes) -> bool:
+        if place.kind != "description" or text in self.heard:
+            return False
+        return not payload or (self.overhears and place.device not in self.wanted)
+
+    def _overhear(self, device: str, payload: bytes, now: float, *, live: bool) -> None:
+        said = DESCRIPTIONS[device].get(payload)
+        if payload and said is None:
+            self.dropped += 1
+            return
+        self.overheard[device] = payload
+        self.family.hear(device, said, live=live)
+        self._review()
+        self.judge(now)
+
+    def _relate(self, device: str, payload: bytes, *, live: bool) -> None:
+        """Whose a device is counts, though its description may not have fitted."""
+        said = DESCRIPTIONS[device].get(payload)
+        if said is not None and self.described.get(device) != payload:
+            said = said._replace(children=())
+        if said is not None or not payload:
+            self.family.hear(device, said, live=live)
+            self._review()
+
+    def _review(self) -> None:
+        """What is kept of devices that are another's, or were for a while, is given up."""
+        before, self.doubts = self.doubts, self.family.doubts
+        lost = {device for device in {*self.devices, *self.doubts} if self.family.is_anothers(device)}
+        for device, doubt in before.items():
+            now = self.doubts.get(device)
+            over = doubt.outsiders - (now.outsiders if now else set())
+            if over - {*self.members}:
+                lost.add(device)
+        self.suspects |= lost
+        for text in [text for text in self.heard if PLACES[text].device in lost]:
+            if PLACES[text].kind != "description":
+                self.size -= len(self.heard.pop(text))
+                self.unconfirmed.discard(text)
+
+    @property
+    def members(self) -> list[str]:
+        return self.family.members
 
     def _value(self, text: str, payload: bytes, now: float, *, retain: bool) -> None:
         overflowed, was_silent = set(self.overflowed), self.silent
@@ -130,10 +196,18 @@ class Model(Said):
     def oversize(self, text: str, now: float) -> None:
         self.dropped += 1
         place = PLACES.get(text)
-        if place is not None and place.kind != "log" and self._has_room(place.device):
+        if place is not None and place.kind != "log" and self._is_ours(place) and self._has_room(place.device):
             self._overflow(place.device, now)
             self._clear(text, now)
+            if place.kind == "description":
+                self.family.hear(place.device, None, live=False)
+                self._review()
         self.judge(now)
+
+    def _is_ours(self, place: Place) -> bool:
+        if place.kind == "description":
+            return not self.overhears or place.device in self.wanted
+        return not self.family.is_anothers(place.device)
 
     def _has_room(self, device: str) -> bool:
         return device in self.devices or len(self.devices) < self.limits.devices
@@ -175,7 +249,6 @@ class Model(Said):
         self.size -= len(payload)
         if PLACES[text].kind == "description":
             self.described.pop(PLACES[text].device, None)
-            self.members = self._find_members()
         if text == topic(f"{ROOT}/$state"):
             self._turn(None, now)
 
@@ -184,7 +257,6 @@ class Model(Said):
         if place.kind == "description":
             if payload in DESCRIPTIONS[place.device]:
                 self.described[place.device] = payload
-                self.members = self._find_members()
             else:
                 self.dropped += 1
         elif text == topic(f"{ROOT}/$state"):
@@ -207,10 +279,19 @@ class Model(Said):
             self.settles_at = now + self.settle if state == "ready" and not self.trusted else None
         self.known = True
 
+    def look_for_wants(self) -> None:
+        """The library is about to be asked what to subscribe to: the descriptions of all come before any child."""
+        wanted = self.members
+        if not self.watched and (len(self.members) > 1 or self.doubts):
+            self.overhears = True
+            wanted = [ROOT]
+        room = self.limits.devices - len(self.wanted)
+        self.wanted.update([device for device in wanted if device not in self.wanted][:room])
+
     def ask(self, filters: tuple[str, ...]) -> None:
         """The library subscribes."""
         self.request = filters
-        devices = {self._device(each) for each in filters}
+        devices = {self._device(each) for each in filters} - {"+"}
         self.asked |= devices
         self.owed -= devices
 
@@ -221,6 +302,10 @@ class Model(Said):
         filters, self.request = self.request, None
         assert filters is not None
         device = self._device(filters[0])
+        if device == "+":
+            self.watched = True
+            self.judge(now)
+            return
         nodes = {each.split("/")[3] for each in filters if each.endswith("/#")} - {"#"}
         if not nodes and filters[0].endswith("/#"):
             devices = {self._device(each) for each in filters}
@@ -241,6 +326,7 @@ class Model(Said):
         for device in set(self.overflowed) - set(overflowed):
             del self.overflowed[device]
             self.owed.add(device)
+            self.wanted.discard(device)
             self.whole.discard(device)
             self.by_nodes.pop(device, None)
             self.exhausted.discard(device)
@@ -253,13 +339,6 @@ class Model(Said):
     def state(self) -> str | None:
         payload = self.heard.get(topic(f"{ROOT}/$state"))
         return None if payload is None else payload.decode(errors="replace")
-
-    def _find_members(self) -> list[str]:
-        members = [ROOT]
-        for device in members:
-            said = self.says(device)
-            members += [child for child in (said.children if said else ()) if child not in members]
-        return members
 
     def usable(self, device: str) -> bool:
         said = self.says(device)
@@ -275,7 +354,8 @@ class Model(Said):
 
     @property
     def pending(self) -> list[str]:
-        return [child for child in self.members[1:] if not self.usable(child)]
+        strangers = [device for device, doubt in self.doubts.items() if not doubt.is_contested]
+        return [*(child for child in self.members[1:] if not self.usable(child)), *strangers]
 
     def shows(self, text: str) -> bool:
         """Whether a topic is a property that its device declares as state."""
@@ -317,8 +397,12 @@ class Model(Said):
             return ConnectionReason.REPLAY
         if self.state != "ready":
             return ConnectionReason.DEVICE_STATE
+        if any(doubt.is_contested or device in self.waiting for device, doubt in self.doubts.items()):
+            return ConnectionReason.CONFLICT
         if self.waiting or not self.usable(ROOT):
             return ConnectionReason.PENDING_DEVICE
+        if not self.watched and (len(self.members) > 1 or self.doubts):
+            return ConnectionReason.REPLAY
         if not self.trusted:
             return ConnectionReason.UNCONFIRMED
         return ConnectionReason.SILENT_PANEL if self.silent else None

@@ -48,7 +48,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from span_trio.broadcast import Broadcast
 from span_trio.enums import ConnectionReason
 from span_trio.homie import Accumulator, ConnectionEdge, Forest, Instant, Message, accumulator
+from span_trio.homie.kinship import Kinship, Stranger
 from span_trio.homie.lifecycle import TRANSITIONS, Event, Lifecycle
+from span_trio.homie.overflow import Retries
 from span_trio.homie.slots import Ledger, PropertySlot, Slot
 from span_trio.homie.topics import parse_topic
 from span_trio.span import FlatBuilder
@@ -247,8 +249,8 @@ def what_does_not_fit_is_only_counted(self: Ledger, _device: Any, reason: str) -
     self.dropped[reason] += 1
 
 
-@instead("I8", Accumulator, "_remember_overflows")
-def what_overflowed_is_never_asked_for_again(_self: Accumulator, _now: Instant) -> None:
+@instead("I8", Retries, "update")
+def what_overflowed_is_never_asked_for_again(_self: Retries, *_: object, **__: object) -> None:
     return
 
 
@@ -275,6 +277,48 @@ def a_malformed_message_costs_the_rest_of_its_batch(
             break
 
 
+# --- I13 --------------------------------------------------------------------------------------------------------------
+
+
+@instead("I13", Kinship, "others")
+def a_childs_own_root_is_not_asked_for(_self: Kinship, _device: str, _root: str) -> tuple[str, ...]:
+    return ()
+
+
+@instead("I13", Kinship, "_remember")
+def what_a_child_has_named_is_forgotten(_self: Kinship, _device: str, _root: str) -> None:
+    return
+
+
+@instead("I13", Kinship, "_release")
+def what_a_child_has_named_is_never_over(_self: Kinship, _root: str) -> None:
+    return
+
+
+@instead("I13", Kinship, "_outsiders")
+def who_else_lists_a_child_is_not_asked_for(_self: Kinship, *_: object) -> dict[str, Stranger]:
+    return {}
+
+
+@instead("I13", Forest, "_disown")
+def what_was_kept_of_a_stranger_stays(_self: Forest, _name: str) -> None:
+    return
+
+
+_disown = Forest._disown
+
+
+@instead("I13", Forest, "_disown")
+def what_is_retained_for_a_stranger_counts(self: Forest, name: str) -> None:
+    _disown(self, name)
+    self._suspects.discard(name)
+
+
+@instead("I13", Forest, "_is_foreign")
+def what_comes_of_a_stranger_is_kept(_self: Forest, _device: str) -> bool:
+    return False
+
+
 # --- live, and the clock ----------------------------------------------------------------------------------------------
 
 
@@ -288,6 +332,17 @@ MUTATIONS.append(Mutation("live", "a silence leaves no doubt", accumulator, "_DO
 def a_device_is_usable_before_its_barrier(self: Accumulator, device: str) -> bool:
     found = self.forest.devices.get(device)
     return found is not None and found.description is not None and not found.overflowed
+
+
+@instead("live", Accumulator, "_has_watched")
+@property
+def other_trees_are_not_looked_for(_self: Accumulator) -> bool:
+    return True
+
+
+@instead("live", Accumulator, "_is_contested")
+def a_conflict_passes_like_a_device_that_is_pending(_self: Accumulator, _device: str) -> bool:
+    return False
 
 
 @instead("time", Throttle, "published")

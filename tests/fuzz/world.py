@@ -31,7 +31,7 @@ from .model import Model
 
 T = TypeVar("T")
 
-INVARIANTS: Final = frozenset({"I1", "I2", "I3", "I4", "I5", "I6", "I8", "I9", "live", "time"})
+INVARIANTS: Final = frozenset({"I1", "I2", "I3", "I4", "I5", "I6", "I8", "I9", "I13", "live", "time"})
 """What is checked; beside the invariants, that *live* is what the model says, and that the clock is not spun."""
 
 REACHED: Final[Counter[str]] = Counter()
@@ -54,6 +54,7 @@ class Large(NamedTuple):
     topic: str
 
 
+_EVERY: Final = house.topic("+/$description")
 Item = Message | Barrier | Large
 TOO_LARGE: Final = b"too large"
 
@@ -188,6 +189,7 @@ class World:
         """Edges, the next subscription, what is due: as in the task. Then the checks."""
         self.tick()
         self._note_edges()
+        self.model.look_for_wants()
         request = self.tracker.tree.next_subscription()
         if request is not None and self.up:
             self.check("I8", self.model.request is None, "two requests at a time")
@@ -204,10 +206,11 @@ class World:
 
     def _replay(self, filters: Iterable[str]) -> list[Item]:
         """What a broker says to a subscription: in any order, some of it twice, foreign trees in between."""
-        heads = [each.partition("#")[0] for each in filters]
+        heads = [each.partition("#")[0] for each in filters if each != _EVERY]
         items: list[Item] = []
         for text, payload in self.retained.items():
             mine = any(text.startswith(head.rstrip("+")) for head in heads)
+            mine = mine or (_EVERY in filters and PLACES[text].kind == "description")
             if mine or PLACES[text].device == house.STRANGER:
                 items.append(Large(text) if payload is TOO_LARGE else Message(text, payload, retain=True))
         self.dice.shuffle(items)
@@ -296,6 +299,15 @@ class World:
         if model.request is None and self.up and len(model.asked | set(model.members)) <= limits.devices:
             self.check("I8", not model.owed & set(model.members), f"{model.owed} are not asked for again")
             self.check("I3", model.asked >= set(model.members), "a member is not asked for")
+        self.check("I13", forest.members(ROOT) == model.members, f"{forest.members(ROOT)}, not {model.members}")
+        strangers = forest.kinship.tree(ROOT).strangers
+        contested = {name: each.is_contested for name, each in strangers.items()}
+        foretold = {name: each.is_contested for name, each in model.doubts.items()}
+        self.check("I13", contested == foretold, f"strangers are {strangers}, not {foretold}")
+        for text in _CHILDRENS:
+            _, _, device, node, name = text.split("/")
+            kept, said = forest.payload(device, node, name), model.heard.get(text)
+            self.check("I13", kept == said, f"{text} is kept as {kept!r}, not {said!r}")
         dropped = sum(count for reason, count in forest.dropped.items() if reason not in _BY_PART)
         self.check("I9", dropped == model.dropped, f"{forest.dropped}, where {model.dropped} were malformed")
         self.check("I9", forest.dropped["invalid payload"] >= model.invalid, "an invalid payload was not counted")
@@ -372,7 +384,8 @@ class World:
     def _check_order(self, snapshot: SpanPanelSnapshot) -> None:
         """Somebody who comes now and is told the same, sorted, sees the same."""
         model = self.model
-        kept = {**model.heard, **{house.topic(f"{name}/$description"): said for name, said in model.described.items()}}
+        said = model.overheard | model.described
+        kept = {**model.heard, **{house.topic(f"{name}/$description"): payload for name, payload in said.items()}}
         other = PanelTracker(ROOT, PanelOptions())
         other.link_up(1, self.at)
         messages = [Message(text, payload, retain=True) for text, payload in sorted(kept.items())]
@@ -387,4 +400,5 @@ class World:
             self.reached.add("compared with another order")
 
 
+_CHILDRENS: Final = [text for device in (house.KID, house.TOY) for text in house.VALUES[device]]
 _BY_PART: Final = {"part of a $description", "invalid payload"}
