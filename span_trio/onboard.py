@@ -6,7 +6,6 @@ comes back is stored before it is used, because every registration adds an entry
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Awaitable, Callable
@@ -28,10 +27,11 @@ from .link import Connection
 from .options import PanelOptions
 from .rest import SpanRestClient, download_ca_cert, unique_name
 from .store import load_credentials, save_credentials
+from .wiretext import get_logger
 
 __all__ = ["CredentialSource", "find_ca", "find_credentials", "register_panel", "rotate_passphrase"]
 
-_log = logging.getLogger("span_trio.panel")
+_log = get_logger("span_trio.panel")
 
 
 @attrs.frozen
