@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from .arguments import shown
+from .arguments import in_line, shown
 from .enums import CommandResult, Control
 from .homie import Instant
-from .wiretext import printable
 
 __all__ = ["Command", "CommandOutcome", "CommandRecord"]
 
@@ -33,8 +32,8 @@ class Command:
     epoch: int
 
     def __str__(self) -> str:
-        """In words, on one line."""
-        return printable(f"{self.control} of {self.subject} to {shown(self.wanted)}")
+        """In words."""
+        return f"{self.control} of {in_line(self.subject)} to {shown(self.wanted)}"
 
 
 @attrs.frozen
@@ -74,8 +73,8 @@ class CommandOutcome:
         return self.sent_at is not None and self.result is not CommandResult.CONFIRMED
 
     def __str__(self) -> str:
-        """In words, on one line."""
-        return printable(f"{self.command}: {self.result}" + (f" ({self.detail})" if self.detail else ""))
+        """In words."""
+        return f"{self.command}: {self.result}" + (f" ({self.detail})" if self.detail else "")
 
 
 @attrs.frozen

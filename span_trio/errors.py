@@ -26,8 +26,7 @@
      +-- SpanPanelClosedError          used after its async with block had ended
      +-- SpanPanelInternalError        a bug in span_trio: please report it
 
-No message, attribute or cause of these carries a secret, and no message has anything in it that a terminal would obey.
-Cancellation is never turned into one of them.
+No message, attribute or cause of these carries a secret. Cancellation is never turned into one of them.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .enums import ConnectionReason, RefusalReason
-from .wiretext import printable
 
 if TYPE_CHECKING:
     from .credentials import SpanCredentials
@@ -68,13 +66,7 @@ __all__ = [
 
 
 class SpanPanelError(Exception):
-    """The base of every error that span_trio raises.
-
-    What a panel said is quoted in messages with what is not printable replaced; attributes have it as it was said.
-    """
-
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*(printable(each) if isinstance(each, str) else each for each in arguments))
+    """The base of every error that span_trio raises."""
 
 
 class SpanPanelAuthError(SpanPanelError):

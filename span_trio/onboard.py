@@ -6,10 +6,12 @@ comes back is stored before it is used, because every registration adds an entry
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import attrs
 import trio
@@ -26,26 +28,35 @@ from .errors import (
 from .link import Connection
 from .options import PanelOptions
 from .rest import SpanRestClient, download_ca_cert, unique_name
-from .store import load_credentials, save_credentials
-from .wiretext import get_logger
+from .store import check_store, load_credentials, save_credentials
 
-__all__ = ["CredentialSource", "find_ca", "find_credentials", "register_panel", "rotate_passphrase"]
+__all__ = [
+    "CredentialSource",
+    "find_ca",
+    "find_credentials",
+    "find_trust",
+    "pin",
+    "register_panel",
+    "rotate_passphrase",
+]
 
-_log = get_logger("span_trio.panel")
+_log = logging.getLogger("span_trio.trust")
+
+_UNDO_WITHIN: Final = 10.0  # s
 
 
 @attrs.frozen
 class CredentialSource:
-    """Credentials, where to ask for them again, and where to keep others; ``None``: the caller keeps them."""
+    """Credentials, where to ask for them again, and the file that keeps them; ``None``: the caller keeps them."""
 
     first: SpanCredentials
     ask: Callable[[], Awaitable[SpanCredentials]]
-    keep: Callable[[SpanCredentials], Awaitable[None]] | None = None
+    store: str | os.PathLike[str] | None = None
 
     @classmethod
     def stored(cls, store: str | os.PathLike[str], first: SpanCredentials) -> CredentialSource:
         """What is in a file."""
-        return cls(first, partial(_reload, store), partial(save_credentials, store))
+        return cls(first, partial(_reload, store), store)
 
     @classmethod
     def of(cls, credentials: SpanCredentials) -> CredentialSource:
@@ -73,7 +84,8 @@ async def find_credentials(
         SpanPanelAuthError: the panel does not accept the passphrase.
         SpanPanelConnectionError: the REST API cannot be reached; or the CA is not the expected one.
         SpanPanelAPIError: the panel hands out no CA, or no password for its broker.
-        SpanPanelValidationError: the store cannot be used, or is empty and there is no passphrase.
+        SpanPanelValidationError: the store cannot be used (which is seen before anything is registered), or is empty
+            and there is no passphrase.
     """
     if isinstance(credentials, SpanCredentials):
         return CredentialSource.of(credentials)
@@ -115,9 +127,9 @@ async def register_panel(
 ) -> SpanCredentials:
     """Become one of a panel's clients: by its passphrase, or by its door.
 
-    The CA first, over plain HTTP; then everything else over TLS that trusts that CA alone. By the door, the access
-    token that comes back can do less; so the passphrase that comes with it registers once more, and the first entry is
-    taken off the panel's list again.
+    That the store can be written is tried first. Then the CA, over plain HTTP; then everything else over TLS that
+    trusts that CA alone. By the door, the access token that comes back can do less; so the passphrase that comes with
+    it registers once more, and the first entry is taken off the panel's list again.
 
     Args:
         host: name or address of the panel.
@@ -134,20 +146,24 @@ async def register_panel(
         SpanPanelFaultError: the panel cannot read its own passphrase.
         SpanPanelConnectionError: the REST API cannot be reached. The entry may exist all the same.
         SpanPanelAPIError: the panel hands out no CA, no password for its broker, or answers something else.
-        SpanPanelNotStoredError: registered, and the store cannot be written: the error holds the credentials.
+        SpanPanelValidationError: the store cannot be written. Nothing was sent to the panel; or, where the store failed
+            only then, the new entry was taken off its list again.
+        SpanPanelNotStoredError: it failed only then, and the entry could not be taken off: the error holds the
+            credentials.
     """
     options = PanelOptions() if options is None else options
+    if store is not None:
+        await check_store(store)
     ca_pem = await _fetch_ca(host, options)
     if confirm is not None and await confirm(fingerprint(ca_pem)) is not True:
         raise SpanPanelCertificateError("the CA was not confirmed", advertised_sha256=fingerprint(ca_pem))
-    keep = None if store is None else partial(save_credentials, store)
 
     async def register(passphrase: str | None) -> SpanCredentials:
         client_name = unique_name(name)
         async with _rest(host, ca_pem, options) as rest:
             answer = await rest.register(client_name, passphrase)
         credentials = attrs.evolve(answer.credentials(ca_pem), host=host, client_name=client_name)
-        await _keep(credentials, keep)
+        await _keep_or_undo(credentials, store, partial(_rest, host, ca_pem, options))
         if credentials.broker_password is None:
             raise SpanPanelAPIError("the panel registered a client without a password for its broker")
         return credentials
@@ -176,14 +192,44 @@ def _rest(host: str, ca_pem: str | None, options: PanelOptions, token: str | Non
     return SpanRestClient(host, ca_pem=ca_pem, token=token, http_port=options.http_port, https_port=options.https_port)
 
 
-async def _keep(credentials: SpanCredentials, keep: Callable[[SpanCredentials], Awaitable[None]] | None) -> None:
-    if keep is None:
+async def _keep(credentials: SpanCredentials, store: str | os.PathLike[str] | None) -> None:
+    if store is None:
         return
     with trio.CancelScope(shield=True):  # it is the only copy
         try:
-            await keep(credentials)
+            await save_credentials(store, credentials)
         except SpanPanelValidationError as error:
             raise SpanPanelNotStoredError(f"new credentials are not stored: {error}", credentials) from None
+
+
+async def _keep_or_undo(
+    credentials: SpanCredentials,
+    store: str | os.PathLike[str] | None,
+    open_rest: Callable[[str | None], SpanRestClient],
+) -> None:
+    """Store what a registration brought; if that cannot be, take its entry off the panel's list again.
+
+    Somebody who restarts a program that fails would add an entry each time.
+    """
+    unsaved: SpanPanelNotStoredError | None = None
+    try:
+        await _keep(credentials, store)
+    except SpanPanelNotStoredError as error:
+        unsaved = error
+    if unsaved is None:
+        return
+    entry, why = credentials.client_name or "", "the panel did not answer in time"
+    with trio.move_on_after(_UNDO_WITHIN, shield=True):
+        try:
+            async with open_rest(credentials.access_token) as rest:
+                await rest.delete_client(entry)
+        except SpanPanelError as error:
+            why = str(error)
+        else:
+            why = ""
+    if why:
+        raise SpanPanelNotStoredError(f"{unsaved}; and the panel keeps its entry {entry}: {why}", credentials)
+    raise SpanPanelValidationError(f"{unsaved}; so its entry {entry} was taken off the panel's list again")
 
 
 async def rotate_passphrase(
@@ -196,11 +242,13 @@ async def rotate_passphrase(
         nonlocal unsaved
         if before.access_token is None:
             raise SpanPanelValidationError("changing the passphrase needs credentials with an access token")
+        if source.store is not None:
+            await check_store(source.store)  # what comes back is the only copy
         async with _rest(host, connection.ca_pem, options, before.access_token) as rest:
             rotated = await rest.regenerate_passphrase()
         fresh = attrs.evolve(before, broker_password=rotated.broker_password, passphrase=rotated.passphrase)
         try:
-            await _keep(fresh, source.keep)
+            await _keep(fresh, source.store)
         except SpanPanelNotStoredError as error:
             unsaved = error  # the connection goes on with them all the same
         return fresh
@@ -209,6 +257,48 @@ async def rotate_passphrase(
     if unsaved is not None:
         raise unsaved
     return fresh
+
+
+async def find_trust(host: str, source: CredentialSource, options: PanelOptions) -> str | None:
+    """`find_ca`; where it is trusted on first use, not before it is known that it can be stored.
+
+    Raises:
+        SpanPanelValidationError: a store without a CA cannot be written.
+    """
+    if source.store is not None and _is_to_be_pinned(source, options) and options.ca_sha256 is None:
+        try:
+            await check_store(source.store)
+        except SpanPanelValidationError as error:
+            why = f"{error}. It holds no CA, and what is trusted on first use must be kept there; or give ca_sha256="
+            raise SpanPanelValidationError(why) from None
+    return await find_ca(host, source.first, options)
+
+
+async def pin(host: str, ca_pem: str | None, source: CredentialSource, options: PanelOptions) -> None:
+    """Keep the CA that was trusted on first use in the store, unless there is one by now.
+
+    Only once the panel has shown itself: the CA of another device, which took no login, is not kept.
+
+    Raises:
+        SpanPanelValidationError: the store cannot be read or written, and no fingerprint was given either.
+    """
+    if source.store is None or ca_pem is None or not _is_to_be_pinned(source, options):
+        return
+    try:
+        stored = await load_credentials(source.store)
+        if stored is None or stored.ca_pem is not None:
+            return
+        await save_credentials(source.store, attrs.evolve(stored, ca_pem=ca_pem))
+    except SpanPanelValidationError as error:
+        if options.ca_sha256 is None:
+            raise
+        _log.info("the CA of %s is fetched again at the next start: %s", host, error)
+    else:
+        _log.warning("the CA of %s is stored in %s: no other is trusted from now on", host, os.fspath(source.store))
+
+
+def _is_to_be_pinned(source: CredentialSource, options: PanelOptions) -> bool:
+    return source.first.ca_pem is None and options.encrypted and options.source == "panel"
 
 
 async def find_ca(host: str, credentials: SpanCredentials, options: PanelOptions) -> str | None:

@@ -28,7 +28,7 @@ from .commands import Authorise, Commands
 from .credentials import SpanCredentials
 from .errors import SpanPanelCertificateError, SpanPanelTimeoutError
 from .link import Connection, Dialer, broker_port, diagnose, find_serial, load_trust, open_link, the_dialer
-from .onboard import find_ca, find_credentials, rotate_passphrase
+from .onboard import find_credentials, find_trust, pin, rotate_passphrase
 from .options import PanelOptions
 from .panel import SpanPanel
 from .rest import download_ca_cert
@@ -109,7 +109,7 @@ async def open_span_panel(
             host, credentials=credentials, store=store, passphrase=passphrase, options=options
         )
         credentials = source.first
-        ca_pem = await find_ca(host, credentials, options)
+        ca_pem = await find_trust(host, source, options)
         serial = credentials.serial_number
         if serial is None:
             serial = await _ask_for_serial(host, credentials, ca_pem, options, dialer=dialer, fetch_ca=fetch_ca)
@@ -138,6 +138,7 @@ async def open_span_panel(
                 with service.body_scope:
                     with _in_time(deadline, host, tracker.tree.missing):
                         await service.wait_ready()
+                        await pin(host, ca_pem, source, options)
                     with trio.CancelScope(deadline=deadline):  # worth waiting for, and no reason to fail
                         await service.wait_size()
                     try:

@@ -12,6 +12,7 @@ The rules of this room:
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import stat
@@ -22,11 +23,10 @@ from typing import Final, TypeAlias
 from .credentials import SpanCredentials
 from .errors import SpanPanelValidationError
 from .threads import read_in_thread, write_in_thread
-from .wiretext import get_logger
 
 __all__ = ["check_store", "load_credentials", "save_credentials"]
 
-_log = get_logger("span_trio.store")
+_log = logging.getLogger("span_trio.store")
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -33,12 +34,12 @@ from ..errors import (
 )
 from ..link import dial, load_trust
 from ..rest import RegisteredClient
-from ..store import load_credentials, save_credentials
-from .asking import confirm, need_terminal
+from ..store import check_store, load_credentials, save_credentials
+from .asking import confirm, need_terminal, note
 from .connection import run
-from .output import columns, note, say, say_json
 from .panels import UnclearNameError
-from .rest import JSON, YES, RestPanel, rest_options, to_the_end, unsaved
+from .rest import JSON, YES, RestPanel, rest_options, table, to_the_end, unsaved
+from .text import printable
 
 __all__ = ["clients", "fqdn", "passphrase"]
 
@@ -62,11 +63,12 @@ def list_(panel: RestPanel, as_json: bool) -> None:
     found = run(_all_clients, panel)
     if as_json:
         for client in found:
-            say_json(_client_json(client, panel))
+            click.echo(json.dumps(_client_json(client, panel)))
         return
     rows = [("NAME", "REGISTERED", "MAY")]
     rows += [(_named(client, panel), _when(client), " ".join(_allowed(client))) for client in found]
-    say(*columns(*rows))
+    for line in table(*(tuple(map(printable, row)) for row in rows)):
+        click.echo(line)
 
 
 @clients.command()
@@ -77,11 +79,12 @@ def show(panel: RestPanel, name: str, as_json: bool) -> None:
     """Show the client NAME of the panel at HOST."""
     client = run(_client, panel, name)
     if as_json:
-        say_json(_client_json(client, panel))
+        click.echo(json.dumps(_client_json(client, panel)))
         return
     lines = [("name", _named(client, panel)), ("description", client.description or "-"), ("registered", _when(client))]
     lines += [(method, " ".join(groups) or "-") for method, groups in client.allowed_endpoint_groups.items()]
-    say(*(f"{heading + ':':13}{value}" for heading, value in lines))
+    for heading, value in lines:
+        click.echo(printable(f"{heading + ':':13}{value}"))
 
 
 @clients.command()
@@ -107,9 +110,9 @@ def delete(*, panel: RestPanel, name: str, own: bool, yes: bool, as_json: bool) 
         )
     run(partial(_client, panel, name, delete=True))
     if as_json:
-        say_json({**_client_json(client, panel), "deleted": True})
+        click.echo(json.dumps({**_client_json(client, panel), "deleted": True}))
     else:
-        say(f"deleted {name}")
+        click.echo(printable(f"deleted {name}"))
 
 
 async def _all_clients(panel: RestPanel) -> tuple[RegisteredClient, ...]:
@@ -205,11 +208,11 @@ def delete_fqdn(panel: RestPanel, as_json: bool) -> None:
 
 def _tell_fqdn(name: str | None, *, as_json: bool) -> None:
     if as_json:
-        say_json({"fqdn": name})
+        click.echo(json.dumps({"fqdn": name}))
     elif name is None:
         note("no domain name is set")
     else:
-        say(name)
+        click.echo(printable(name))
 
 
 async def _get_fqdn(panel: RestPanel) -> str | None:
@@ -296,9 +299,9 @@ def rotate(panel: RestPanel, yes: bool, as_json: bool) -> None:
         raise SpanPanelOutcomeUnknownError(f"{error}. {then}", endpoint=error.endpoint, status=error.status) from None
     if as_json:
         told = {"serial_number": panel.credentials.serial_number, "host": panel.host, "rotated": True}
-        say_json({**told, "clients_that_lost_access": others, "file": str(file)})
+        click.echo(json.dumps({**told, "clients_that_lost_access": others, "file": str(file)}))
     else:
-        say(f"changed; the new passphrase and password are stored in {file}")
+        click.echo(printable(f"changed; the new passphrase and password are stored in {file}"))
 
 
 def _losers(panel: RestPanel, others: Sequence[str]) -> list[str]:
@@ -310,7 +313,7 @@ def _losers(panel: RestPanel, others: Sequence[str]) -> list[str]:
 
 async def _rotate(panel: RestPanel, file: Path) -> SpanCredentials:
     before = await load_credentials(file) or panel.credentials  # somebody was asked: others may have rotated meanwhile
-    await save_credentials(file, before)  # if that cannot be done, it is better known now
+    await check_store(file)  # if nothing can be stored, it is better known now
     async with panel.open() as rest:
         rotated = await rest.regenerate_passphrase()
         fresh = attrs.evolve(before, broker_password=rotated.broker_password, passphrase=rotated.passphrase)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +12,7 @@ import click
 import trio
 
 from ..errors import SpanPanelTimeoutError, SpanPanelValidationError
-from .output import columns, say, say_json
+from .text import printable
 
 if TYPE_CHECKING:
     from ..discovery import DiscoveredPanel
@@ -40,11 +41,8 @@ def discover(timeout: float, interfaces: tuple[str, ...], as_json: bool, port: i
     panels: Sequence[DiscoveredPanel] = trio.run(look, restrict_keyboard_interrupt_to_checkpoints=True)
     if not panels:
         raise SpanPanelTimeoutError(f"no panel has answered within {timeout:g} s")
-    if not as_json:
-        say(*columns(_HEADINGS, *map(_row, panels)))
-        return
-    for panel in panels:
-        say_json(panel.to_dict())
+    for line in [json.dumps(panel.to_dict()) for panel in panels] if as_json else _table(panels):
+        click.echo(line)
 
 
 def _discovery() -> Any:
@@ -60,11 +58,19 @@ def _discovery() -> Any:
         raise SpanPanelValidationError(what) from None
 
 
+def _table(panels: Sequence[DiscoveredPanel]) -> list[str]:
+    rows = [_HEADINGS, *map(_row, panels)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
 def _row(panel: DiscoveredPanel) -> tuple[str, ...]:
-    return (
+    """Strangers' text: fit for a terminal."""
+    cells = (
         panel.serial_number,
         " ".join(panel.addresses),
         " ".join(panel.host_names),
         panel.model or "-",
         panel.firmware_version or "-",
     )
+    return tuple(map(printable, cells))

@@ -9,6 +9,7 @@ The rules of this room:
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -33,11 +34,12 @@ from ..errors import (
 from ..onboard import register_panel
 from ..options import PanelOptions
 from ..rest import SpanRestClient, V2StatusInfo
-from .asking import at_terminal, confirm, need_terminal
+from ..store import check_store
+from .asking import at_terminal, confirm, need_terminal, note, prompt_hidden
 from .connection import run
-from .output import columns, note, prompt_hidden, say, say_json
 from .panels import StoredPanel, UnclearNameError, find_stored, path_of, read_text, stored_panels
-from .rest import JSON, PORTS, YES, RestPanel, fetch_ca, given_options, to_the_end, unsaved
+from .rest import JSON, PORTS, YES, RestPanel, fetch_ca, given_options, table, to_the_end, unsaved
+from .text import printable
 
 __all__ = ["forget", "panels", "register"]
 
@@ -135,10 +137,10 @@ def register(
     serial = credentials.serial_number
     if as_json:
         shown = ("serial_number", "host", "client_name", "ca_sha256")
-        say_json({**{name: getattr(credentials, name) for name in shown}, "file": str(path)})
+        click.echo(json.dumps({**{name: getattr(credentials, name) for name in shown}, "file": str(path)}))
     else:
-        say(f"registered with {serial} at {credentials.host}, as {credentials.client_name}")
-        say(f"stored in {path}")
+        click.echo(printable(f"registered with {serial} at {credentials.host}, as {credentials.client_name}"))
+        click.echo(printable(f"stored in {path}"))
     if before is not None and before.credentials.client_name and before.serial_number == serial:
         note(f"the entry of before is still there: span-trio clients delete {serial} {before.credentials.client_name}")
     note(f"next: span-trio watch {serial}")
@@ -165,6 +167,7 @@ def _register(wish: _Wish) -> tuple[SpanCredentials, Path]:
     path = path_of(told.serial_number)
     if path.exists():
         _refuse_stored(find_stored(told.serial_number) or StoredPanel(path, SpanCredentials()), again=wish.again)
+    run(check_store, path)
     passphrase = wish.passphrase
     if wish.ask:
         note(*_PASSPHRASE_WAY)
@@ -269,14 +272,15 @@ def panels(as_json: bool) -> None:
         known = stored.credentials
         if as_json:
             shown = {"client_name": known.client_name, "ca_sha256": known.ca_sha256, "file": str(stored.path)}
-            say_json({"serial_number": stored.serial_number, "host": stored.host, **shown})
+            click.echo(json.dumps({"serial_number": stored.serial_number, "host": stored.host, **shown}))
         rows.append((stored.serial_number, stored.host, known.client_name or "-", known.ca_sha256 or "-"))
     if as_json:
         return
     if len(rows) == 1:
         note("no panel is stored: span-trio register HOST")
         return
-    say(*columns(*rows))
+    for line in table(*rows):
+        click.echo(printable(line))
 
 
 @click.command()
@@ -300,6 +304,7 @@ def forget(*, panel: str, delete_client: bool, yes: bool, http_port: int, https_
         need_terminal("--yes forgets it without a question")
         what = f"and delete its client {known.client_name}" if delete_client else "and leave its entry on the panel"
         confirm(f"Forget {stored}, {what}? This machine cannot open it then.", declined="nothing was forgotten")
+    run(check_store, stored.path)  # whoever may not write there may not remove it either
     if delete_client:
         options = PanelOptions(http_port=http_port, https_port=https_port)
         run(_delete_own, RestPanel(stored.host, known, options, stored.path))
@@ -308,9 +313,9 @@ def forget(*, panel: str, delete_client: bool, yes: bool, http_port: int, https_
     except OSError as error:
         raise SpanPanelValidationError(f"cannot remove {stored.path}: {error.strerror}") from None
     if as_json:
-        say_json({"serial_number": stored.serial_number, "client_deleted": delete_client})
+        click.echo(json.dumps({"serial_number": stored.serial_number, "client_deleted": delete_client}))
     else:
-        say(f"forgot {stored}")
+        click.echo(printable(f"forgot {stored}"))
 
 
 async def _delete_own(panel: RestPanel) -> None:

@@ -10,6 +10,7 @@ The rules of this room:
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +22,10 @@ import click
 from ..credentials import SpanCredentials
 from ..errors import SpanPanelAPIError, SpanPanelError, SpanPanelValidationError
 from ..homie import is_valid_id
-from ..wiretext import get_logger
 
 __all__ = ["HOME_VARIABLE", "StoredPanel", "UnclearNameError", "find_stored", "path_of", "read_text", "stored_panels"]
 
-_log = get_logger("span_trio.cli")
+_log = logging.getLogger("span_trio.cli")
 
 HOME_VARIABLE: Final = "SPAN_TRIO_HOME"
 
@@ -85,12 +85,14 @@ def read_text(path: Path) -> str:
     Raises:
         SpanPanelValidationError: it cannot be read, or is no text.
     """
+    why = "it is not text"
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpanPanelValidationError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SpanPanelValidationError(f"cannot read {path}: it is not text") from None
+        why = str(error.strerror)
+    except UnicodeDecodeError:  # which carries it all: raised from here, the other would have it as its context
+        pass
+    raise SpanPanelValidationError(f"cannot read {path}: {why}")
 
 
 def _read(path: Path) -> StoredPanel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import IO
 
@@ -26,14 +27,13 @@ from ..link import (
     load_trust,
     open_link,
 )
-from ..onboard import find_ca
+from ..onboard import CredentialSource, find_trust, pin
 from ..recording import Recorded, Redactor, record_line
-from ..wiretext import get_logger
 from .connection import Panel
 
 __all__ = ["record_session"]
 
-_log = get_logger("span_trio.cli")
+_log = logging.getLogger("span_trio.cli")
 
 
 class _Writer:
@@ -82,7 +82,10 @@ async def record_session(
         SpanPanelError: as `open_span_panel`; the link was lost, too.
         OSError: the lines could not be written.
     """
-    ca_pem = await find_ca(panel.host, panel.credentials, panel.options)
+    source = CredentialSource.of(panel.credentials)
+    if panel.store is not None:
+        source = CredentialSource.stored(panel.store, panel.credentials)
+    ca_pem = await find_trust(panel.host, source, panel.options)
     tls = await load_trust(ca_pem) if panel.options.encrypted else None
     serial, credentials = panel.credentials.serial_number, panel.credentials
     if serial is None:
@@ -99,6 +102,7 @@ async def record_session(
         progress(writer.messages, passed)
 
     async with open_link(panel.host, credentials, panel.options, tls) as link, open_background() as nursery:
+        await pin(panel.host, ca_pem, source, panel.options)
         send, receive = trio.open_memory_channel[list[LinkEvent]](64)
         nursery.start_soon(link.run, send)
         try:

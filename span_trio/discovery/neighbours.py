@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 
 from ..frozenmap import FrozenMap
+from ..homie import is_valid_id
 from ..plain import to_plain
 from .messages import ADDRESSES, Kind, Place, Question, Record
 from .records import Fact, Records
@@ -85,15 +86,20 @@ class _Device:
         """Whose this is, if it is a SPAN panel's.
 
         Who says in ``_device-info._tcp`` that SPAN made it is believed, and so is who names another maker. Some public
-        simulators announce ``_ebus._tcp`` only: there the name tells.
+        simulators announce ``_ebus._tcp`` only: there the name tells. What cannot be a serial number is none: others
+        make names of hosts and files of it.
         """
+        told = self._told()
+        return told if told is not None and is_valid_id(fold(told)) else None
+
+    def _told(self) -> str | None:
         info = _text([self], "info")
         if "manufacturer" in info:
-            return (info.get("serial_number") or None) if fold(info["manufacturer"]) == _MAKER else None
+            return info.get("serial_number") if fold(info["manufacturer"]) == _MAKER else None
         if _text([self], "ebus").get("homie_domain") != "ebus":
             return None
         named = (take_apart(fact.record.name) for fact in self.facts.get(("ebus", Kind.TXT), ()))
-        return next((instance.spelled[len(PREFIX) :] or None for instance in named if instance is not None), None)
+        return next((instance.spelled[len(PREFIX) :] for instance in named if instance is not None), None)
 
     def is_stranger(self) -> bool:
         """Whether it has said who it is, and that is no panel."""

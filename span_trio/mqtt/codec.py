@@ -14,6 +14,7 @@ The rules of this room:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -77,6 +78,13 @@ class Broken(NamedTuple):
 Event: TypeAlias = Messages | ConnAck | SubAck | PubAck | Pong | Oversized | Broken
 
 
+def _size_of(text: str) -> int | None:
+    """Of its UTF-8, bytes; ``None``: it has none. The error that says so carries the text, and is forgotten here."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return len(text.encode())
+    return None
+
+
 class Codec:
     """One MQTT session, from CONNECT (queued at once) to DISCONNECT.
 
@@ -114,11 +122,10 @@ class Codec:
         self._client.on_subscribe = self._on_subscribe
         self._client.max_inflight_messages_set(0)  # or paho would hold a command back, and send it later
         if username is not None:
-            try:
-                size = max(len(text.encode()) for text in (username, password or ""))
-            except UnicodeEncodeError:  # which carries what it could not encode
-                raise SpanPanelValidationError("the user name or the password for MQTT is no text") from None
-            if size > _LONGEST_TEXT:
+            sizes = [_size_of(text) for text in (username, password or "")]
+            if None in sizes:
+                raise SpanPanelValidationError("the user name or the password for MQTT is no text")
+            if max(size or 0 for size in sizes) > _LONGEST_TEXT:
                 raise SpanPanelValidationError("the user name or the password for MQTT is too long")
             self._client.username_pw_set(username, password)
         self._client.connect("memory", 1, keepalive=keepalive)

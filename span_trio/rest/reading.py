@@ -37,11 +37,19 @@ def read_status(answer: Answer) -> V2StatusInfo:
     proven = body.get("proximityProven")
     hardware = body.get("hardwareVersion")
     return V2StatusInfo(
-        serial_number=answer.text(body, "serialNumber"),
+        serial_number=_serial(answer, body),
         firmware_version=answer.text(body, "firmwareVersion"),
         proximity_proven=proven if isinstance(proven, bool) else None,
         hardware_version=hardware if isinstance(hardware, str) and hardware.isprintable() else None,
     )
+
+
+def _serial(answer: Answer, body: Mapping[str, Any]) -> str:
+    """Which becomes a topic, a host name, and the name of a file."""
+    serial = answer.text(body, "serialNumber")
+    if not is_valid_id(serial):
+        raise answer.error(SpanPanelAPIError, "gave an answer whose serialNumber is no serial number")
+    return serial
 
 
 def read_ca(answer: Answer) -> str:
@@ -87,11 +95,8 @@ def read_registration(answer: Answer) -> V2AuthResponse:
     def secret(name: str) -> str | None:
         return None if body.get(name) is None else answer.field(body, name, str) or None
 
-    serial = answer.text(body, "serialNumber")
-    if not is_valid_id(serial):
-        raise answer.error(SpanPanelAPIError, "gave an answer without serialNumber")
     return V2AuthResponse(
-        serial_number=serial,
+        serial_number=_serial(answer, body),
         hostname=answer.text(body, "hostname"),
         issued_at_ms=answer.field(body, "iatMs", int),
         broker_username=answer.text(body, "ebusBrokerUsername"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -185,6 +186,21 @@ async def test_whatever_is_wanted_the_refusal_says_so_briefly_and_audit_hears_of
         [record] = heard
         assert record.error is caught.value
         assert max(len(str(caught.value)), len(str(record.command))) < 300
+
+
+@pytest.mark.parametrize(
+    "call",
+    [relay("no\nCRITICAL"), relay(state="OP\nCRITICAL"), priority("no\u202eCRITICAL")],
+    ids=["subject", "value", "direction"],
+)
+async def test_what_is_refused_is_quoted_in_one_line(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with Desk().opened() as panel:
+        with pytest.raises(SpanPanelCommandError) as caught:
+            await call(panel)
+    lines = [str(caught.value), *(record.getMessage() for record in caplog.records)]
+    assert all(line.isprintable() for line in lines), lines
+    assert sum("CRITICAL" in line for line in lines) > 1
 
 
 # --- not live, not open -----------------------------------------------------------------------------------------------

@@ -83,16 +83,32 @@ async def test_without_a_store_the_caller_gets_them_and_the_old_ones_do_not_come
         assert fresh.broker_password == simulated.credentials.broker_password
 
 
-async def test_what_cannot_be_stored_is_in_the_error_and_in_use(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
+async def test_a_store_that_cannot_be_written_keeps_the_passphrase(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     async with house() as (simulated, where):
-        registering = {"store": folder / "s", "passphrase": simulated.passphrase}
-        async with open_span_panel(where.host, options=where.options, **registering) as panel:  # type: ignore[arg-type]
+        before = simulated.passphrase
+        async with open_span_panel(where.host, options=where.options, store=folder / "s", passphrase=before) as panel:
             shutil.rmtree(folder)
+            with pytest.raises(SpanPanelValidationError, match="No such file"):
+                await panel.regenerate_passphrase()
+            assert simulated.passphrase == before
+            assert panel.live
+
+
+async def test_what_cannot_be_stored_after_all_is_in_the_error_and_in_use(
+    store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def full(*_: object) -> None:
+        raise SpanPanelValidationError("cannot write it: No space left on device")
+
+    async with house() as (simulated, where):
+        async with open_span_panel(
+            where.host, options=where.options, store=store, passphrase=simulated.passphrase
+        ) as panel:
+            monkeypatch.setattr("span_trio.onboard.save_credentials", full)
             with pytest.raises(SpanPanelNotStoredError) as caught:
                 await panel.regenerate_passphrase()
             await back_online(panel)

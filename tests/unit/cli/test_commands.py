@@ -234,6 +234,21 @@ def test_what_is_logged(flags: list[str], shown: set[str], monkeypatch: pytest.M
     assert "nt-1\ufffd[2J" in result.stderr
 
 
+@pytest.mark.parametrize(("logger", "shown"), [("panel", False), ("link", False), ("trust", True), ("store", True)])
+def test_warnings_about_trust_and_secrets_are_always_shown(
+    logger: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def warns(*_: Any, **__: Any) -> SpanPanelSnapshot:
+        await trio.lowlevel.checkpoint()
+        logging.getLogger(f"span_trio.{logger}").warning("beware")
+        return house()
+
+    monkeypatch.setattr(commands, "fetch_snapshot", warns)
+    with fresh_root():
+        result = run("snapshot", "panel.local")
+    assert ("beware" in result.stderr) == shown
+
+
 def test_the_whole_of_an_error_is_there_for_those_who_ask_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     FakePanel(monkeypatch, errors.SpanPanelInternalError("a bug"))
     with fresh_root():

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from span_trio.cli.panels import read_text
 from span_trio.credentials import SpanCredentials
+from span_trio.errors import SpanPanelValidationError
 from span_trio.options import PanelOptions
 from tests.unit.cli.helpers import FakePanel, fails, run
+from tests.unit.test_credentials import everything_about
 
 SECRET = "correct-horse-battery"
 HASH = "ab" * 32
@@ -119,6 +122,12 @@ def test_a_file_that_is_no_text(option: str, panel: FakePanel, tmp_path: Path) -
     path = file(tmp_path, b"\xff\xfe" + SECRET.encode())
     assert fails(2, "snapshot", "panel.local", option, path) == f"cannot read {path}: it is not text"
     assert not panel.given
+
+
+def test_a_file_that_is_no_text_is_in_no_exception(tmp_path: Path) -> None:
+    with pytest.raises(SpanPanelValidationError) as caught:
+        read_text(file(tmp_path, b"\xff\xfe" + SECRET.encode()))
+    assert SECRET not in everything_about(caught.value)
 
 
 @pytest.mark.parametrize("option", ["--credentials", "--password-file", "--ca"])

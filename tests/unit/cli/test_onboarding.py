@@ -219,13 +219,45 @@ def test_nobody_there_is_3(panel: Simulated) -> None:
     assert "GET /api/v2/certificate/ca" in fails(3, "register", panel.where.host, *ports, "--door", "--yes")
 
 
-def test_what_cannot_be_stored_is_put_where_it_can(
-    panel: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def full_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: Any) -> None:
         raise SpanPanelValidationError("cannot write it: No space left on device")
 
     monkeypatch.setattr("span_trio.onboard.save_credentials", full)
+
+
+def test_where_nothing_can_be_stored_nobody_is_asked_and_nothing_is_sent(
+    panel: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any) -> None:
+        raise SpanPanelValidationError("cannot write it: No space left on device")
+
+    monkeypatch.setattr(onboarding, "check_store", full)
+    result = at_terminal(*register(panel, "--yes"), types=f"{panel.panel.passphrase}\n")
+    assert result.exit_code == 2
+    assert "No space left" in result.stderr
+    assert "Passphrase" not in result.output
+    assert not panel.clients
+
+
+@pytest.mark.usefixtures("full_too_late")
+def test_what_cannot_be_stored_after_all_is_taken_back(
+    panel: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = panel.register()
+    assert result.exit_code == 2
+    assert "taken off the panel's list again" in result.stderr
+    assert not panel.clients
+    assert not list(tmp_path.glob("span-*.json"))
+
+
+@pytest.mark.usefixtures("full_too_late")
+def test_what_can_be_neither_stored_nor_taken_back_is_put_where_it_can(
+    panel: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel.where.rest.fail("DELETE /auth/clients/{name}", RestFault(status=503))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     result = panel.register()
     assert result.exit_code == 2

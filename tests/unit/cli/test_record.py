@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from span_trio.cli import record
 from span_trio.cli.connection import Panel
+from span_trio.cli.panels import path_of
 from span_trio.credentials import SpanCredentials
 from span_trio.enums import ConnectionReason
 from span_trio.errors import SpanPanelAuthError, SpanPanelConnectionError
@@ -32,7 +33,7 @@ LIVE: list[Message] = [Message("ebus/5/nt-1/core/door", b"OPEN"), Message("ebus/
 
 
 class FakeLinks:
-    """Stands for `find_ca`, `find_serial` and `open_link`; each link does what the script says, and then nothing."""
+    """Stands for `find_trust`, `find_serial` and `open_link`; each link does what the script says, and then nothing."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *steps: list[LinkEvent] | BaseException) -> None:
         self.steps = steps
@@ -40,7 +41,7 @@ class FakeLinks:
         self.given: list[tuple[Any, ...]] = []
         self.asked = False
         self.open = 0
-        monkeypatch.setattr(record, "find_ca", self.find_ca)
+        monkeypatch.setattr(record, "find_trust", self.find_trust)
         monkeypatch.setattr(record, "load_trust", self.load_trust)
         monkeypatch.setattr(record, "open_link", self.open_link)
         monkeypatch.setattr(record, "find_serial", self.find_serial)
@@ -51,7 +52,7 @@ class FakeLinks:
 
         monkeypatch.setattr(trio, "run", run_at_once)
 
-    async def find_ca(self, *_: Any) -> str:
+    async def find_trust(self, *_: Any) -> str:
         await trio.lowlevel.checkpoint()
         return "a CA"
 
@@ -305,3 +306,12 @@ def test_without_an_end_it_records_until_cancelled(path: Path, monkeypatch: pyte
     trio.run(main)
     assert reported == [(2, 0.5)]
     assert links.open == 0
+
+
+def test_a_store_without_a_ca_is_pinned_by_a_recording(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = path_of("nt-1")
+    stored.write_text(SpanCredentials("nt-1", "me", "secret", host="panel.local").to_json())
+    stored.chmod(0o600)
+    FakeLinks(monkeypatch, [RETAINED], [ReplayEnd(passed=True)])
+    assert run("record", "nt-1", path, "--seconds", 5).exit_code == 0
+    assert SpanCredentials.from_json(stored.read_text()).ca_pem == "a CA"

@@ -132,7 +132,17 @@ def test_case_makes_no_other_panel(spelled: str) -> None:
 # --- who is a panel ---
 
 
-@pytest.mark.parametrize("info", [{"manufacturer": "Acme"}, {"manufacturer": ""}, {"serial_number": ""}])
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"manufacturer": "Acme"},
+        {"manufacturer": ""},
+        *(
+            {"serial_number": serial}
+            for serial in ("", "../evil", "nt 1", "nt-1\n", "nt/1", "nt-1.evil.org", "\x1b[2J")
+        ),
+    ],
+)
 def test_a_device_that_is_not_of_span_or_has_no_serial_number_is_no_panel(info: dict[str, str]) -> None:
     assert panels_of(*panel_records(**info)) == []
 

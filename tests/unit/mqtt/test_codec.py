@@ -408,3 +408,4 @@ def test_credentials_that_cannot_be_sent_are_refused_without_showing_them(userna
     assert PASSWORD not in repr(caught.value)
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None  # a UnicodeEncodeError carries what it could not encode

@@ -125,7 +125,25 @@ OPTIONAL = {  # these may be anything: what cannot be meant is not known
     "issued_at",
     "tokenType",
 }
-WRONG = [None, True, 7.5, -1, 0, 65_536, 10**30, "", " ", "a\nb\x1b[2J", "\ud800", SAID, [], [5], {}, {"a": SAID}]
+WRONG = [
+    None,
+    True,
+    7.5,
+    -1,
+    0,
+    65_536,
+    10**30,
+    "",
+    " ",
+    "a\nb\x1b[2J",
+    "../x",
+    "\ud800",
+    SAID,
+    [],
+    [5],
+    {},
+    {"a": SAID},
+]
 
 
 def a_text(value: object) -> bool:
@@ -165,7 +183,7 @@ def anything(_: object) -> bool:
 
 
 TAKEN: dict[str, Callable[[object], bool]] = {
-    "serialNumber": a_text,
+    "serialNumber": nothing,
     "firmwareVersion": a_text,
     "hostname": a_text,
     "accessToken": a_text,
@@ -183,7 +201,7 @@ TAKEN: dict[str, Callable[[object], bool]] = {
 }
 """Field -> which values of it are taken; of the others, none."""
 
-_REGISTERED = {"serialNumber": nothing, "hopPassphrase": a_secret_or_none, "ebusBrokerPassword": a_secret_or_none}
+_REGISTERED = {"hopPassphrase": a_secret_or_none, "ebusBrokerPassword": a_secret_or_none}
 _ROTATED = {"hopPassphrase": a_secret, "ebusBrokerPassword": a_secret}
 FIELDS = [
     (call, path) for call in CALLS if not call.endswith(("/ca", "/schema")) for path in _holes(json.loads(GOOD[call]))
