@@ -6,7 +6,6 @@ sees a whole state: what is live, what is published and what `PanelTracker.snaps
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -24,10 +23,11 @@ from .link import Answered, ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Ov
 from .snapshot import SpanPanelSnapshot
 from .span import HomieSchema, Version
 from .tracker import PanelTracker
+from .wiretext import get_logger
 
 __all__ = ["PanelAccumulator"]
 
-_log = logging.getLogger("span_trio.panel")
+_log = get_logger("span_trio.panel")
 
 
 _TURN: Final = 0.02  # s

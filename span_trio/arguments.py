@@ -10,20 +10,15 @@ from typing import Any, Final
 
 from .errors import SpanPanelValidationError
 
-__all__ = ["demand", "demand_function", "demand_type", "in_line", "is_count", "is_number", "is_time", "quoted", "shown"]
+__all__ = ["demand", "demand_function", "demand_type", "is_count", "is_number", "is_time", "quoted", "shown"]
 
 _SHOWN: Final = 60  # characters
 
 
 def shown(value: object) -> str:
     """A value in words: briefly, whatever it is."""
-    text = in_line(value)
+    text = str(value) if isinstance(value, str) and value.isprintable() else quoted(value)
     return text if len(text) < _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def in_line(value: object) -> str:
-    """Text as it is; what would not stay in its line, or is no text, quoted."""
-    return str(value) if isinstance(value, str) and value.isprintable() else quoted(value)
 
 
 def quoted(value: object) -> str:

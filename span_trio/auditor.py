@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
@@ -10,10 +9,11 @@ import trio
 
 from .background import unprotected
 from .command import CommandRecord
+from .wiretext import get_logger
 
 __all__ = ["Audit", "Auditor"]
 
-_log = logging.getLogger("span_trio.commands")
+_log = get_logger("span_trio.commands")
 
 Audit: TypeAlias = Callable[[CommandRecord], Awaitable[None]]
 """Told of every command, when its call has ended."""

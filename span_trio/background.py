@@ -13,7 +13,6 @@ The rules of this room:
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -22,6 +21,7 @@ from typing import Any, TypeVar, cast
 import trio
 
 from .errors import SpanPanelInternalError
+from .wiretext import get_logger
 
 __all__ = [
     "close_forcefully",
@@ -33,7 +33,7 @@ __all__ = [
     "unprotected",
 ]
 
-_log = logging.getLogger("span_trio")
+_log = get_logger("span_trio")
 
 _T = TypeVar("_T")
 

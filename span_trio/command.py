@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from .arguments import in_line, shown
+from .arguments import shown
 from .enums import CommandResult, Control
 from .homie import Instant
+from .wiretext import printable
 
 __all__ = ["Command", "CommandOutcome", "CommandRecord"]
 
@@ -32,8 +33,8 @@ class Command:
     epoch: int
 
     def __str__(self) -> str:
-        """In words."""
-        return f"{self.control} of {in_line(self.subject)} to {shown(self.wanted)}"
+        """In words, on one line."""
+        return printable(f"{self.control} of {self.subject} to {shown(self.wanted)}")
 
 
 @attrs.frozen
@@ -73,8 +74,8 @@ class CommandOutcome:
         return self.sent_at is not None and self.result is not CommandResult.CONFIRMED
 
     def __str__(self) -> str:
-        """In words."""
-        return f"{self.command}: {self.result}" + (f" ({self.detail})" if self.detail else "")
+        """In words, on one line."""
+        return printable(f"{self.command}: {self.result}" + (f" ({self.detail})" if self.detail else ""))
 
 
 @attrs.frozen

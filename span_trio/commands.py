@@ -15,7 +15,6 @@ The rules of this room:
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeAlias
@@ -39,10 +38,11 @@ from .homie import Datatype, Forest, Instant, Message, Value, decode_value, prop
 from .link import Link, Publication
 from .span import OfferedControl
 from .tracker import PanelTracker
+from .wiretext import get_logger
 
 __all__ = ["Authorise", "Commands"]
 
-_log = logging.getLogger("span_trio.commands")
+_log = get_logger("span_trio.commands")
 
 Authorise: TypeAlias = Callable[[Command], Awaitable[bool | None]]
 """Asked before a command is sent: ``None`` or ``True`` let it pass; anything else, or an exception, refuses it."""

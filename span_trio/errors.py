@@ -26,7 +26,8 @@
      +-- SpanPanelClosedError          used after its async with block had ended
      +-- SpanPanelInternalError        a bug in span_trio: please report it
 
-No message, attribute or cause of these carries a secret. Cancellation is never turned into one of them.
+No message, attribute or cause of these carries a secret, and no message has anything in it that a terminal would obey.
+Cancellation is never turned into one of them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .enums import ConnectionReason, RefusalReason
+from .wiretext import printable
 
 if TYPE_CHECKING:
     from .credentials import SpanCredentials
@@ -66,7 +68,13 @@ __all__ = [
 
 
 class SpanPanelError(Exception):
-    """The base of every error that span_trio raises."""
+    """The base of every error that span_trio raises.
+
+    What a panel said is quoted in messages with what is not printable replaced; attributes have it as it was said.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(printable(each) if isinstance(each, str) else each for each in arguments))
 
 
 class SpanPanelAuthError(SpanPanelError):

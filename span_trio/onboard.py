@@ -6,7 +6,6 @@ comes back is stored before it is used, because every registration adds an entry
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Awaitable, Callable
@@ -29,6 +28,7 @@ from .link import Connection
 from .options import PanelOptions
 from .rest import SpanRestClient, download_ca_cert, unique_name
 from .store import check_store, load_credentials, save_credentials
+from .wiretext import get_logger
 
 __all__ = [
     "CredentialSource",
@@ -40,7 +40,7 @@ __all__ = [
     "rotate_passphrase",
 ]
 
-_log = logging.getLogger("span_trio.trust")
+_log = get_logger("span_trio.trust")
 
 _UNDO_WITHIN: Final = 10.0  # s
 

@@ -13,7 +13,6 @@ The rules of this room:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
@@ -26,10 +25,11 @@ from .errors import SpanPanelClosedError, SpanPanelError, SpanPanelInternalError
 from .link import Connection, LinkEvent
 from .options import PanelOptions
 from .rest import get_homie_schema
+from .wiretext import get_logger
 
 __all__ = ["PanelService"]
 
-_log = logging.getLogger("span_trio.panel")
+_log = get_logger("span_trio.panel")
 
 _CHANNEL_SIZE: Final = 64  # lists of events; a full channel makes the reader wait, which does not count as silence
 _SCHEMA_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # s; HTTP may be minutes behind MQTT after a boot (lessons C)

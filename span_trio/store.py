@@ -12,7 +12,6 @@ The rules of this room:
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import stat
@@ -23,10 +22,11 @@ from typing import Final, TypeAlias
 from .credentials import SpanCredentials
 from .errors import SpanPanelValidationError
 from .threads import read_in_thread, write_in_thread
+from .wiretext import get_logger
 
 __all__ = ["check_store", "load_credentials", "save_credentials"]
 
-_log = logging.getLogger("span_trio.store")
+_log = get_logger("span_trio.store")
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -35,11 +34,11 @@ from ..errors import (
 from ..link import dial, load_trust
 from ..rest import RegisteredClient
 from ..store import check_store, load_credentials, save_credentials
-from .asking import confirm, need_terminal, note
+from .asking import confirm, need_terminal
 from .connection import run
+from .output import columns, note, say, say_json
 from .panels import UnclearNameError
-from .rest import JSON, YES, RestPanel, rest_options, table, to_the_end, unsaved
-from .text import printable
+from .rest import JSON, YES, RestPanel, rest_options, to_the_end, unsaved
 
 __all__ = ["clients", "fqdn", "passphrase"]
 
@@ -63,12 +62,11 @@ def list_(panel: RestPanel, as_json: bool) -> None:
     found = run(_all_clients, panel)
     if as_json:
         for client in found:
-            click.echo(json.dumps(_client_json(client, panel)))
+            say_json(_client_json(client, panel))
         return
     rows = [("NAME", "REGISTERED", "MAY")]
     rows += [(_named(client, panel), _when(client), " ".join(_allowed(client))) for client in found]
-    for line in table(*(tuple(map(printable, row)) for row in rows)):
-        click.echo(line)
+    say(*columns(*rows))
 
 
 @clients.command()
@@ -79,12 +77,11 @@ def show(panel: RestPanel, name: str, as_json: bool) -> None:
     """Show the client NAME of the panel at HOST."""
     client = run(_client, panel, name)
     if as_json:
-        click.echo(json.dumps(_client_json(client, panel)))
+        say_json(_client_json(client, panel))
         return
     lines = [("name", _named(client, panel)), ("description", client.description or "-"), ("registered", _when(client))]
     lines += [(method, " ".join(groups) or "-") for method, groups in client.allowed_endpoint_groups.items()]
-    for heading, value in lines:
-        click.echo(printable(f"{heading + ':':13}{value}"))
+    say(*(f"{heading + ':':13}{value}" for heading, value in lines))
 
 
 @clients.command()
@@ -110,9 +107,9 @@ def delete(*, panel: RestPanel, name: str, own: bool, yes: bool, as_json: bool) 
         )
     run(partial(_client, panel, name, delete=True))
     if as_json:
-        click.echo(json.dumps({**_client_json(client, panel), "deleted": True}))
+        say_json({**_client_json(client, panel), "deleted": True})
     else:
-        click.echo(printable(f"deleted {name}"))
+        say(f"deleted {name}")
 
 
 async def _all_clients(panel: RestPanel) -> tuple[RegisteredClient, ...]:
@@ -208,11 +205,11 @@ def delete_fqdn(panel: RestPanel, as_json: bool) -> None:
 
 def _tell_fqdn(name: str | None, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"fqdn": name}))
+        say_json({"fqdn": name})
     elif name is None:
         note("no domain name is set")
     else:
-        click.echo(printable(name))
+        say(name)
 
 
 async def _get_fqdn(panel: RestPanel) -> str | None:
@@ -299,9 +296,9 @@ def rotate(panel: RestPanel, yes: bool, as_json: bool) -> None:
         raise SpanPanelOutcomeUnknownError(f"{error}. {then}", endpoint=error.endpoint, status=error.status) from None
     if as_json:
         told = {"serial_number": panel.credentials.serial_number, "host": panel.host, "rotated": True}
-        click.echo(json.dumps({**told, "clients_that_lost_access": others, "file": str(file)}))
+        say_json({**told, "clients_that_lost_access": others, "file": str(file)})
     else:
-        click.echo(printable(f"changed; the new passphrase and password are stored in {file}"))
+        say(f"changed; the new passphrase and password are stored in {file}")
 
 
 def _losers(panel: RestPanel, others: Sequence[str]) -> list[str]:

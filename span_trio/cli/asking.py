@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import sys
 
-import click
-
 from ..errors import SpanPanelError, SpanPanelValidationError
-from .text import printable
+from .output import ask_for, note
 
-__all__ = ["DeclinedError", "at_terminal", "confirm", "need_terminal", "note", "prompt_hidden"]
+__all__ = ["DeclinedError", "at_terminal", "confirm", "need_terminal"]
 
 
 class DeclinedError(SpanPanelError):
@@ -34,30 +32,15 @@ def need_terminal(instead: str) -> None:
         raise SpanPanelValidationError(f"nobody is there to be asked: {instead}")
 
 
-def note(*lines: str) -> None:
-    """Say something that is no result."""
-    for line in lines:
-        click.echo(printable(line), err=True)
-
-
 def confirm(question: str, *, declined: str) -> None:
     """Ask, and wait for a line. Only yes is yes; the end of the input is no.
 
     Raises:
         DeclinedError: the answer was no.
     """
-    click.echo(printable(f"{question} [y/N]") + " ", nl=False, err=True)
+    ask_for(f"{question} [y/N]")
     line = sys.stdin.readline()
     if not line.endswith("\n"):
-        click.echo(err=True)
+        note("")
     if line.strip().lower() not in {"y", "yes"}:
         raise DeclinedError(declined)
-
-
-def prompt_hidden(question: str) -> str:
-    """A line that is not shown, without the blanks around it; may be empty."""
-    try:
-        answer: str = click.prompt(question, default="", show_default=False, hide_input=True, err=True)
-    except click.Abort:
-        raise KeyboardInterrupt from None
-    return answer.strip()

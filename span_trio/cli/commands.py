@@ -21,7 +21,6 @@ from typing import IO, Any, Final
 import attrs
 import click
 import trio
-from rich.console import Console
 from rich.logging import RichHandler
 
 from ..errors import (
@@ -40,6 +39,7 @@ from ..options import PanelOptions
 from ..recording import Played, find_panel, play, read_session
 from ..snapshot import SpanPanelSnapshot
 from ..span import HomieSchema
+from ..wiretext import get_logger, printable
 from .access import clients, fqdn, passphrase
 from .asking import DeclinedError
 from .connection import Panel, Positive, panel_options, run
@@ -50,14 +50,15 @@ from .identity import ChangedCaError, ca, status
 from .live import show
 from .offers import controls
 from .onboarding import forget, panels, register
+from .output import ERR, OUT, note, say, say_json
 from .panels import UnclearNameError
 from .record import record_session
 from .targets import UnclearTargetError
-from .text import one_line, printable
+from .text import one_line
 
 __all__ = ["cli"]
 
-_log = logging.getLogger("span_trio.cli")
+_log = get_logger("span_trio.cli")
 
 _EXIT_CODES: Final[tuple[tuple[type[SpanPanelError], int], ...]] = (
     (UnclearTargetError, 20),
@@ -74,8 +75,6 @@ _EXIT_CODES: Final[tuple[tuple[type[SpanPanelError], int], ...]] = (
     (OfflineError, 3),
     (SpanPanelAuthError, 4),
 )
-_out = Console(highlight=False, markup=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Commands(click.Group):
@@ -86,13 +85,16 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except SpanPanelError as error:
             _log.debug("in full", exc_info=error)
-            _err.print(printable(f"span-trio: {error}"))
+            note(f"span-trio: {error}")
             sys.exit(next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1))
         except OSError as error:
             if error.errno == errno.EPIPE:  # `span-trio watch … | head`: click leaves quietly
                 raise
-            _err.print(printable(f"span-trio: {error}"))
+            note(f"span-trio: {error}")
             sys.exit(1)
+        except click.ClickException as error:  # what was typed may have come from elsewhere
+            error.message = printable(error.message)  # type: ignore[misc] # not ours, and not yet shown
+            raise
         except KeyboardInterrupt:
             sys.exit(130)
 
@@ -103,7 +105,7 @@ class _Commands(click.Group):
 def cli(verbose: int) -> None:
     """Read and control a SPAN electrical panel."""
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    handler = RichHandler(console=_err, show_path=False)
+    handler = RichHandler(console=ERR, show_path=False)
     handler.addFilter(_tame)
     if not verbose:
         handler.addFilter(_is_grave)
@@ -117,7 +119,7 @@ def _is_grave(record: logging.LogRecord) -> bool:
 
 
 def _tame(record: logging.LogRecord) -> bool:
-    """A panel's texts are in our messages, too."""
+    """Other people's loggers say what they heard."""
     record.msg, record.args = printable(record.getMessage()), None
     return True
 
@@ -148,7 +150,7 @@ def watch(panel: Panel, interval: float, count: int | None, as_json: bool) -> No
 
 async def _watch(panel: Panel, count: int | None, as_json: bool) -> None:
     async with open_span_panel(panel.host, **panel.how) as opened:
-        await show(opened, _out, count=count, as_json=as_json)
+        await show(opened, OUT, count=count, as_json=as_json)
 
 
 @cli.command()
@@ -162,7 +164,7 @@ def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
     Commands and credentials are never in it. FILE is opened when the first message comes.
     """
     recorded = 0
-    with _err.status("connecting …") as status:
+    with ERR.status("connecting …") as status:
 
         def progress(messages: int, passed: float) -> None:
             nonlocal recorded
@@ -175,7 +177,7 @@ def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
         except KeyboardInterrupt:
             if not recorded:
                 raise
-    _err.print(printable(f"{recorded} messages recorded to {file.name}"))
+    note(f"{recorded} messages recorded to {file.name}")
 
 
 @cli.command()
@@ -205,7 +207,7 @@ async def _play(played: Iterator[Played], speed: float) -> None:
         if isinstance(what, SpanPanelSnapshot):
             _print_snapshot(what, when, as_json=False)
         else:
-            _out.print(printable(f"{when}  {what}"))
+            say(f"{when}  {what}")
 
 
 def _read_schema(file: IO[str]) -> HomieSchema:
@@ -217,9 +219,9 @@ def _read_schema(file: IO[str]) -> HomieSchema:
 
 def _print_snapshot(taken: SpanPanelSnapshot, when: dt.datetime | str, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(taken.to_dict()))
+        say_json(taken.to_dict())
     else:
-        _out.print(one_line(taken, when))
+        say(one_line(taken, when))
 
 
 _COMMANDS: Final = (

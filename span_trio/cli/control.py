@@ -11,7 +11,6 @@ The rules of this room:
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -21,7 +20,6 @@ from typing import Any, Final, NoReturn, TextIO
 import attrs
 import click
 import trio
-from rich.console import Console
 
 from ..command import CommandOutcome, CommandRecord
 from ..enums import CommandResult, Control, GridState, LockState, RefusalReason, RelayState, ShedPriority
@@ -40,8 +38,8 @@ from ..threads import read_in_thread
 from .asking import DeclinedError, need_terminal
 from .connection import Panel, Positive, panel_options, run
 from .dashboard import power
+from .output import ask_for, note, say, say_json
 from .targets import Target, chargers, choose, circuits
-from .text import printable
 
 __all__ = ["OfflineError", "ask", "charge_limit", "evse_lock", "islanding", "priority", "relay"]
 
@@ -53,7 +51,6 @@ _EXIT_CODES: Final[Mapping[CommandResult, int]] = {
     CommandResult.UNKNOWN: 12,
     CommandResult.FAILED: 13,
 }
-_out = Console(highlight=False, markup=False, soft_wrap=True)
 
 
 class OfflineError(SpanPanelError):
@@ -201,7 +198,7 @@ def _carry_out(panel: Panel, wish: _Wish) -> NoReturn:
     except BaseException:
         for record in records:
             if record.error is not None and record.outcome is not None:  # ended from outside, after it was written
-                click.echo(printable(f"span-trio: not waited for to the end: {_sentence(record.outcome)}"), err=True)
+                note(f"span-trio: not waited for to the end: {_sentence(record.outcome)}")
         raise
     sys.exit(_EXIT_CODES[outcome.result])
 
@@ -218,9 +215,9 @@ async def _session(panel: Panel, wish: _Wish, records: list[CommandRecord]) -> C
             raise DeclinedError("nothing was sent")
         outcome = await _send(opened, wish, target.id)
         if wish.as_json:
-            click.echo(json.dumps(_as_json(outcome, target)))
+            say_json(_as_json(outcome, target))
         else:
-            _out.print(printable(_sentence(outcome, target)))
+            say(_sentence(outcome, target))
     return outcome
 
 
@@ -290,14 +287,14 @@ async def ask(question: str, answers: TextIO | None = None) -> bool:
     A checkpoint. Cancelling it harms nothing; the panel is read meanwhile.
     """
     stream: TextIO = sys.stdin if answers is None else answers
-    click.echo(printable(f"{question} [y/N]") + " ", nl=False, err=True)
+    ask_for(f"{question} [y/N]")
     if sys.platform == "win32":  # where only sockets can be waited for
         line = await read_in_thread("the terminal", stream.readline)
     else:
         await trio.lowlevel.wait_readable(stream)  # which a terminal is when there is a whole line
         line = stream.readline()
     if not line:
-        click.echo(err=True)
+        note("")
     return line.strip().lower() in {"y", "yes"}
 
 

@@ -1,7 +1,7 @@
 """The live dashboard: a snapshot as a picture of the house, for terminals from 60 columns up.
 
 `render` is a function of its arguments; whoever shows the picture asks for a new one when the data, the clock or the
-terminal's size has changed. Text that comes from a panel passes `printable`: it can not control the terminal.
+terminal's size has changed. Text that comes from a panel is in a `Text` of ours: it can not control the terminal.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
-from rich.text import Text
 
 from ..enums import DsmState, GridState, RelayState
 from ..snapshot import SpanCircuitSnapshot, SpanPanelSnapshot
-from .text import printable
+from .output import Text, stacked
 
 __all__ = ["bar", "power", "render"]
 
@@ -42,12 +41,14 @@ def power(watts: float | None) -> str:
     return f"{watts:.0f} W" if abs(watts) < 1000 else f"{watts / 1000:.2f} kW"
 
 
-def render(snapshot: SpanPanelSnapshot | None, *, title: str, status: Text, width: int, height: int) -> RenderableType:
+def render(
+    snapshot: SpanPanelSnapshot | None, *, title: str, status: RenderableType, width: int, height: int
+) -> RenderableType:
     """The whole picture. ``snapshot`` is ``None`` while there is no current data, and then nothing old is shown."""
     header = Table.grid(expand=True)
     header.add_column(no_wrap=True, overflow="ellipsis")
     header.add_column(justify="right", no_wrap=True)
-    header.add_row(Text(printable(title), style="bold"), status)
+    header.add_row(Text(title, style="bold"), status)
     if snapshot is None:
         return Group(header, Rule(style="dim"), Text("no current data", style="dim", justify="center"))
     chargers = [_charger(snapshot, key) for key in snapshot.evse]
@@ -61,11 +62,11 @@ def _flows(snapshot: SpanPanelSnapshot) -> RenderableType:
     return Panel(Columns([cell for cell in cells if cell is not None], expand=True, equal=True), border_style="dim")
 
 
-def _cell(name: str, figure: str, remark: str, style: str) -> Text:
-    return Text.assemble((f"{name}\n", "dim"), (figure, f"bold {style}"), (f"\n{remark}", "dim"))
+def _cell(name: str, figure: str, remark: str, style: str) -> RenderableType:
+    return stacked(Text(name, style="dim"), Text(figure, style=f"bold {style}"), Text(remark, style="dim"))
 
 
-def _grid(snapshot: SpanPanelSnapshot) -> Text:
+def _grid(snapshot: SpanPanelSnapshot) -> RenderableType:
     watts = snapshot.instant_grid_power_w
     if snapshot.dsm_state == DsmState.DSM_OFF_GRID or snapshot.grid_state == GridState.OFF_GRID:
         return _cell("grid", "off grid", snapshot.current_run_config, "red")
@@ -73,12 +74,12 @@ def _grid(snapshot: SpanPanelSnapshot) -> Text:
     return _cell("grid", power(None if watts is None else abs(watts)), remark, "green" if (watts or 0) <= 0 else "red")
 
 
-def _house(snapshot: SpanPanelSnapshot) -> Text:
+def _house(snapshot: SpanPanelSnapshot) -> RenderableType:
     volts = [f"{volt:.0f} V" for volt in (snapshot.l1_voltage, snapshot.l2_voltage) if volt is not None]
     return _cell("house", power(snapshot.power_flow_site), " / ".join(volts), "white")
 
 
-def _solar(snapshot: SpanPanelSnapshot) -> Text | None:
+def _solar(snapshot: SpanPanelSnapshot) -> RenderableType | None:
     if snapshot.pv is None:
         return None
     watts = None if snapshot.power_flow_pv is None else abs(snapshot.power_flow_pv)
@@ -86,7 +87,7 @@ def _solar(snapshot: SpanPanelSnapshot) -> Text | None:
     return _cell("solar", power(watts), "" if size is None else f"of {power(size)}", "yellow")
 
 
-def _battery(snapshot: SpanPanelSnapshot) -> Text | None:
+def _battery(snapshot: SpanPanelSnapshot) -> RenderableType | None:
     battery, flow = snapshot.battery, snapshot.power_flow_battery
     if battery is None:
         return None
@@ -104,7 +105,7 @@ def _charger(snapshot: SpanPanelSnapshot, key: str) -> RenderableType:
     draws = None if circuit is None else circuit.instant_power_w
     limit = charger.effective_charge_current_limit_a
     parts = [charger.status.lower(), power(draws), *([] if limit is None else [f"limit {limit} A"])]
-    return Text.assemble(" ", (printable(name), "magenta"), "  ", "  ".join(parts), no_wrap=True, overflow="ellipsis")
+    return Text.assemble(" ", (name, "magenta"), "  ", "  ".join(parts), no_wrap=True, overflow="ellipsis")
 
 
 def _circuits(snapshot: SpanPanelSnapshot, width: int, rows: int) -> list[RenderableType]:
@@ -138,7 +139,7 @@ def _table(circuits: Sequence[SpanCircuitSnapshot], most: float, width: int) -> 
         off = circuit.relay_state == RelayState.OPEN
         table.add_row(
             Text("·".join(map(str, circuit.tabs)), style="dim"),
-            Text(printable(circuit.name or circuit.circuit_id), style="dim strike" if off else ""),
+            Text(circuit.name or circuit.circuit_id, style="dim strike" if off else ""),
             Text(bar(circuit.instant_power_w or 0.0, most, cells), style=style),
             Text(power(None if circuit.instant_power_w is None else abs(circuit.instant_power_w))),
             _state(circuit),
@@ -162,4 +163,4 @@ def _footer(snapshot: SpanPanelSnapshot) -> RenderableType:
         *([f"away: {', '.join(snapshot.away_devices)}"] if snapshot.away_devices else []),
         "ctrl-C leaves",
     ]
-    return Text(printable("  ".join(parts)), style="dim", no_wrap=True, overflow="ellipsis")
+    return Text("  ".join(parts), style="dim", no_wrap=True, overflow="ellipsis")

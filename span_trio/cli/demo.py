@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
-import json
 import zoneinfo
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 import attrs
 import click
 import trio
-from rich.console import Console
 
 from ..errors import SpanPanelValidationError
 from ..opening import open_span_panel
@@ -22,6 +20,7 @@ from ..simulator import BUILDS, BUILT_IN, HouseSpec, check_build, find_house, op
 from ..store import save_credentials
 from .connection import run
 from .live import show
+from .output import ERR, OUT, say_json
 
 __all__ = ["demo", "moment", "simulate"]
 
@@ -132,8 +131,7 @@ def demo(count: int | None, as_json: bool, **house: Any) -> None:
 
 async def _demo(house: House, count: int | None, as_json: bool) -> None:
     listening = _listening()
-    console, progress = Console(highlight=False, markup=False, soft_wrap=True), Console(stderr=True)
-    with TemporaryDirectory() as folder, progress.status("building a house …") as status:
+    with TemporaryDirectory() as folder, ERR.status("building a house …") as status:
         async with _open(house) as simulated, listening(simulated) as where:
             status.update("registering …")
             async with open_span_panel(
@@ -143,7 +141,7 @@ async def _demo(house: House, count: int | None, as_json: bool) -> None:
                 options=where.options,
             ) as panel:
                 status.stop()
-                await show(panel, console, count=count, as_json=as_json)
+                await show(panel, OUT, count=count, as_json=as_json)
 
 
 @click.command()
@@ -194,7 +192,7 @@ async def _simulate(house: House, host: str, how: Mapping[str, Any], file: Path 
                     "password": credentials.broker_password,
                     "passphrase": simulated.passphrase,
                 }
-                click.echo(json.dumps(told))
+                say_json(told)
                 await until_interrupted()
         except OSError as error:
             raise SpanPanelValidationError(f"cannot listen at {host}: {error.strerror or error}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ import click
 import trio
 
 from ..errors import SpanPanelTimeoutError, SpanPanelValidationError
-from .text import printable
+from .output import columns, say, say_json
 
 if TYPE_CHECKING:
     from ..discovery import DiscoveredPanel
@@ -41,8 +40,11 @@ def discover(timeout: float, interfaces: tuple[str, ...], as_json: bool, port: i
     panels: Sequence[DiscoveredPanel] = trio.run(look, restrict_keyboard_interrupt_to_checkpoints=True)
     if not panels:
         raise SpanPanelTimeoutError(f"no panel has answered within {timeout:g} s")
-    for line in [json.dumps(panel.to_dict()) for panel in panels] if as_json else _table(panels):
-        click.echo(line)
+    if not as_json:
+        say(*columns(_HEADINGS, *map(_row, panels)))
+        return
+    for panel in panels:
+        say_json(panel.to_dict())
 
 
 def _discovery() -> Any:
@@ -58,19 +60,11 @@ def _discovery() -> Any:
         raise SpanPanelValidationError(what) from None
 
 
-def _table(panels: Sequence[DiscoveredPanel]) -> list[str]:
-    rows = [_HEADINGS, *map(_row, panels)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
 def _row(panel: DiscoveredPanel) -> tuple[str, ...]:
-    """Strangers' text: fit for a terminal."""
-    cells = (
+    return (
         panel.serial_number,
         " ".join(panel.addresses),
         " ".join(panel.host_names),
         panel.model or "-",
         panel.firmware_version or "-",
     )
-    return tuple(map(printable, cells))

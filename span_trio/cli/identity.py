@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,10 @@ import click
 from ..credentials import fingerprint
 from ..errors import SpanPanelCertificateError, SpanPanelError, SpanPanelValidationError
 from ..rest import SpanRestClient, V2StatusInfo, detect_api_version, download_ca_cert
-from .asking import note
 from .connection import run
+from .output import note, say, say_json
 from .panels import read_text
 from .rest import JSON, RestPanel, fetch_ca, rest_options
-from .text import printable
 
 __all__ = ["ChangedCaError", "ca", "status"]
 
@@ -53,7 +51,7 @@ def status(panel: RestPanel, as_json: bool) -> None:
     if info is not None:
         told |= attrs.asdict(info)
     if as_json:
-        click.echo(json.dumps(told))
+        say_json(told)
         return
     lines: list[tuple[str, str]] = [("api version", found.api_version)]
     if info is not None:
@@ -65,7 +63,7 @@ def status(panel: RestPanel, as_json: bool) -> None:
         ]
     lines.append(("proven", "by the CA that is stored" if told["proven"] else "no: asked in the clear"))
     for name, value in lines:
-        click.echo(printable(f"{name + ':':15}{value}"))
+        say(f"{name + ':':15}{value}")
 
 
 # --- the CA -----------------------------------------------------------------------------------------------------------
@@ -99,10 +97,10 @@ def fetch(panel: RestPanel, out: Path | None, ca_sha256: str | None, as_json: bo
         except OSError as error:
             raise SpanPanelValidationError(f"cannot write {out}: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps({"host": panel.host, "ca_sha256": sha256, "ca_pem": ca_pem}))
+        say_json({"host": panel.host, "ca_sha256": sha256, "ca_pem": ca_pem})
     elif out is None:
         for line in ca_pem.splitlines():
-            click.echo(printable(line))
+            say(line)
 
 
 @ca.command()
@@ -124,7 +122,7 @@ def verify(panel: RestPanel, file: Path | None, as_json: bool) -> None:
     info: V2StatusInfo | None = run(_prove, panel, ca_pem) if same else None
     if as_json:
         told = {"host": panel.host, "verified": same, "trusted_sha256": trusted, "advertised_sha256": advertised}
-        click.echo(json.dumps(told))
+        say_json(told)
     if info is None:
         raise ChangedCaError(
             f"{panel.host} hands out another CA (SHA-256 {advertised}) than the one that is trusted ({trusted})",
@@ -132,7 +130,7 @@ def verify(panel: RestPanel, file: Path | None, as_json: bool) -> None:
             advertised_sha256=advertised,
         )
     if not as_json:
-        click.echo(printable(f"{info.serial_number} at {panel.host} has the CA that is trusted, SHA-256 {trusted}"))
+        say(f"{info.serial_number} at {panel.host} has the CA that is trusted, SHA-256 {trusted}")
 
 
 async def _prove(panel: RestPanel, ca_pem: str) -> V2StatusInfo:

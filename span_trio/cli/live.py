@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import Final
 
-import click
 import trio
-from rich.console import Console
+from rich.console import RenderableType
 from rich.live import Live
-from rich.text import Text
 
 from ..background import open_background
 from ..homie import ConnectionEdge, Instant
 from ..panel import SpanPanel
 from ..snapshot import SpanPanelSnapshot
 from .dashboard import render
-from .text import one_line, printable
+from .output import Terminal, Text, note, say, say_json
+from .text import one_line
 
 __all__ = ["show"]
 
 _REDRAW: Final = 0.5  # s; the age of the data is on the screen, and terminals are resized
 
 
-async def show(panel: SpanPanel, console: Console, *, count: int | None, as_json: bool) -> None:
+async def show(panel: SpanPanel, console: Terminal, *, count: int | None, as_json: bool) -> None:
     """Show snapshots of an open panel until cancelled, or until there were ``count``."""
     if console.is_terminal and not as_json:
         await _dashboard(panel, console, count)
@@ -32,15 +30,15 @@ async def show(panel: SpanPanel, console: Console, *, count: int | None, as_json
         await _lines(panel, console, count, as_json=as_json)
 
 
-async def _lines(panel: SpanPanel, console: Console, count: int | None, *, as_json: bool) -> None:
+async def _lines(panel: SpanPanel, console: Terminal, count: int | None, *, as_json: bool) -> None:
     seen = 0
     async for update in panel.updates():
         if isinstance(update, ConnectionEdge):
             # In JSON, standard output is of snapshots alone.
-            click.echo(f"{_clock(update.at):%H:%M:%S}  {printable(str(update))}", err=as_json)
+            (note if as_json else say)(f"{_clock(update.at):%H:%M:%S}  {update}")
             continue
         if as_json:
-            click.echo(json.dumps(update.to_dict()))
+            say_json(update.to_dict())
         else:
             console.print(one_line(update, _clock(update.received_at)))
         seen += 1
@@ -48,7 +46,7 @@ async def _lines(panel: SpanPanel, console: Console, count: int | None, *, as_js
             return
 
 
-async def _dashboard(panel: SpanPanel, console: Console, count: int | None) -> None:
+async def _dashboard(panel: SpanPanel, console: Terminal, count: int | None) -> None:
     newest: SpanPanelSnapshot | None = None
     # No refresh thread: whoever has something new draws.
     with Live(console=console, screen=True, auto_refresh=False) as live:
@@ -84,11 +82,11 @@ def _clock(at: Instant) -> dt.datetime:
     return dt.datetime.fromtimestamp(at.wall).astimezone()
 
 
-def _status(panel: SpanPanel) -> Text:
+def _status(panel: SpanPanel) -> RenderableType:
     age = panel.statistics().last_message_age
     since = panel.live_since
     if since is None:
-        return Text(f"○ {printable(str(panel.obstacle or 'not live'))}", style="red")
+        return Text(f"○ {panel.obstacle or 'not live'}", style="red")
     lived = int(trio.current_time() - since.monotonic)
     span = f"{lived // 3600}:{lived // 60 % 60:02}:{lived % 60:02}"
     return Text.assemble(("● live ", "green"), (f"{span}  data {age or 0.0:.0f} s old", "dim"))

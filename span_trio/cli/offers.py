@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ..enums import Control
 from ..opening import open_span_panel
 from ..snapshot import SpanPanelSnapshot
 from ..span import OfferedControl
 from .connection import Panel, panel_options, run
+from .output import OUT, Text, columns, say, say_json
 from .targets import Target, chargers, circuits
-from .text import printable
 
 __all__ = ["controls"]
 
 _HEAD: Final = ("of", "at", "control", "is")  # no ids, and nothing that is always the same: 80 columns
-_out = Console(highlight=False, markup=False, soft_wrap=True)
+_out = OUT
 
 
 @click.command()
@@ -38,13 +35,11 @@ async def _controls(panel: Panel, as_json: bool) -> None:
     known = {each.id: each for each in (*circuits(snapshot), *chargers(snapshot))}
     rows = [(each, known.get(each.subject, Target(each.subject)), _is(each, snapshot)) for each in offered]
     if as_json:
-        click.echo(json.dumps([_offered_as_json(*row) for row in rows]))
+        say_json([_offered_as_json(*row) for row in rows])
         return
     texts = [_texts(*row) for row in rows]
     if not _out.is_terminal:
-        widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-        for row in texts:
-            click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+        say(*columns(*texts))
         return
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for name in _HEAD:
@@ -84,7 +79,7 @@ def _texts(offered: OfferedControl, target: Target, value: str | int | None) -> 
     limits = "" if offered.minimum is None else f"{offered.minimum:g}"
     limits += ".." + ("" if offered.maximum is None else f"{offered.maximum:g}")
     can_be = " ".join(offered.choices) or (limits if limits != ".." else offered.datatype)
-    cells = (
+    return [
         offered.control,
         str(target),
         "·".join(map(str, target.positions)) or "-",
@@ -92,8 +87,7 @@ def _texts(offered: OfferedControl, target: Target, value: str | int | None) -> 
         can_be,
         offered.refusal or "-",
         target.id,
-    )
-    return [printable(cell) for cell in cells]
+    ]
 
 
 def _offered_as_json(offered: OfferedControl, target: Target, value: str | int | None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ The rules of this room:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -35,11 +34,11 @@ from ..onboard import register_panel
 from ..options import PanelOptions
 from ..rest import SpanRestClient, V2StatusInfo
 from ..store import check_store
-from .asking import at_terminal, confirm, need_terminal, note, prompt_hidden
+from .asking import at_terminal, confirm, need_terminal
 from .connection import run
+from .output import columns, note, prompt_hidden, say, say_json
 from .panels import StoredPanel, UnclearNameError, find_stored, path_of, read_text, stored_panels
-from .rest import JSON, PORTS, YES, RestPanel, fetch_ca, given_options, table, to_the_end, unsaved
-from .text import printable
+from .rest import JSON, PORTS, YES, RestPanel, fetch_ca, given_options, to_the_end, unsaved
 
 __all__ = ["forget", "panels", "register"]
 
@@ -137,10 +136,10 @@ def register(
     serial = credentials.serial_number
     if as_json:
         shown = ("serial_number", "host", "client_name", "ca_sha256")
-        click.echo(json.dumps({**{name: getattr(credentials, name) for name in shown}, "file": str(path)}))
+        say_json({**{name: getattr(credentials, name) for name in shown}, "file": str(path)})
     else:
-        click.echo(printable(f"registered with {serial} at {credentials.host}, as {credentials.client_name}"))
-        click.echo(printable(f"stored in {path}"))
+        say(f"registered with {serial} at {credentials.host}, as {credentials.client_name}")
+        say(f"stored in {path}")
     if before is not None and before.credentials.client_name and before.serial_number == serial:
         note(f"the entry of before is still there: span-trio clients delete {serial} {before.credentials.client_name}")
     note(f"next: span-trio watch {serial}")
@@ -272,15 +271,14 @@ def panels(as_json: bool) -> None:
         known = stored.credentials
         if as_json:
             shown = {"client_name": known.client_name, "ca_sha256": known.ca_sha256, "file": str(stored.path)}
-            click.echo(json.dumps({"serial_number": stored.serial_number, "host": stored.host, **shown}))
+            say_json({"serial_number": stored.serial_number, "host": stored.host, **shown})
         rows.append((stored.serial_number, stored.host, known.client_name or "-", known.ca_sha256 or "-"))
     if as_json:
         return
     if len(rows) == 1:
         note("no panel is stored: span-trio register HOST")
         return
-    for line in table(*rows):
-        click.echo(printable(line))
+    say(*columns(*rows))
 
 
 @click.command()
@@ -313,9 +311,9 @@ def forget(*, panel: str, delete_client: bool, yes: bool, http_port: int, https_
     except OSError as error:
         raise SpanPanelValidationError(f"cannot remove {stored.path}: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps({"serial_number": stored.serial_number, "client_deleted": delete_client}))
+        say_json({"serial_number": stored.serial_number, "client_deleted": delete_client})
     else:
-        click.echo(printable(f"forgot {stored}"))
+        say(f"forgot {stored}")
 
 
 async def _delete_own(panel: RestPanel) -> None:

@@ -10,7 +10,6 @@ The rules of this room:
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +21,11 @@ import click
 from ..credentials import SpanCredentials
 from ..errors import SpanPanelAPIError, SpanPanelError, SpanPanelValidationError
 from ..homie import is_valid_id
+from ..wiretext import get_logger
 
 __all__ = ["HOME_VARIABLE", "StoredPanel", "UnclearNameError", "find_stored", "path_of", "read_text", "stored_panels"]
 
-_log = logging.getLogger("span_trio.cli")
+_log = get_logger("span_trio.cli")
 
 HOME_VARIABLE: Final = "SPAN_TRIO_HOME"
 

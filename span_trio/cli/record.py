@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import IO
 
@@ -29,11 +28,12 @@ from ..link import (
 )
 from ..onboard import CredentialSource, find_trust, pin
 from ..recording import Recorded, Redactor, record_line
+from ..wiretext import get_logger
 from .connection import Panel
 
 __all__ = ["record_session"]
 
-_log = logging.getLogger("span_trio.cli")
+_log = get_logger("span_trio.cli")
 
 
 class _Writer:

@@ -17,7 +17,7 @@ from ..errors import SpanPanelAPIError, SpanPanelError, SpanPanelNotStoredError,
 from ..onboard import find_ca
 from ..options import PanelOptions
 from ..rest import SpanRestClient, download_ca_cert
-from .asking import note
+from .output import note
 from .panels import find_stored, read_text
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "fetch_ca",
     "given_options",
     "rest_options",
-    "table",
     "to_the_end",
     "unsaved",
 ]
@@ -182,9 +181,3 @@ def unsaved(error: SpanPanelNotStoredError) -> SpanPanelError:
         lost = f"{error}, nor in {tempfile.gettempdir()} ({second.strerror}): they are lost; register again"
         return SpanPanelValidationError(lost)
     return SpanPanelValidationError(f"{error}; they are in {file.name}: move them to where they belong")
-
-
-def table(*rows: tuple[str, ...]) -> list[str]:
-    """Lines of columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -4,8 +4,8 @@ The rules of this room:
 
 * An id is one thing; a name may be that of several. What could be meant in two ways is refused, with the candidates:
   the wrong breaker is worse than none.
-* Names are compared as people read them: without case, and without the odd blank. They are a panel's texts; whoever
-  shows them lets them pass `printable`.
+* Names are compared as people read them: without case, and without the odd blank. They are a panel's texts, and shown
+  by `output` alone.
 """
 
 from __future__ import annotations

@@ -7,12 +7,7 @@ import datetime as dt
 from ..enums import RelayState
 from ..snapshot import SpanPanelSnapshot
 
-__all__ = ["one_line", "printable"]
-
-
-def printable(text: str) -> str:
-    """Text from a panel, fit for a terminal: a circuit's name must not be able to control it."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+__all__ = ["one_line"]
 
 
 def one_line(snapshot: SpanPanelSnapshot, when: dt.datetime | str) -> str:
@@ -30,7 +25,7 @@ def one_line(snapshot: SpanPanelSnapshot, when: dt.datetime | str) -> str:
     loads = [circuit for circuit in snapshot.circuits.values() if circuit.instant_power_w]
     if loads:
         top = max(loads, key=lambda circuit: abs(circuit.instant_power_w or 0.0))
-        parts.append(f"most: {printable(top.name or top.circuit_id)} {top.instant_power_w:.0f} W")
+        parts.append(f"most: {top.name or top.circuit_id} {top.instant_power_w:.0f} W")
     if snapshot.pending_devices:
         parts.append(f"missing: {', '.join(snapshot.pending_devices)}")
     if snapshot.away_devices:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import logging
 import socket
 import struct
 import sys
@@ -20,11 +19,12 @@ import ifaddr
 import trio
 
 from ..errors import SpanPanelConnectionError, SpanPanelValidationError
+from ..wiretext import get_logger
 from .messages import MAX_PACKET
 
 __all__ = ["MDNS_PORT", "Heard", "Hearer", "Network", "Peer", "open_network", "own_addresses"]
 
-_log = logging.getLogger("span_trio.discovery")
+_log = get_logger("span_trio.discovery")
 
 MDNS_PORT: Final = 5353
 _GROUPS: Final = {socket.AF_INET: "224.0.0.251", socket.AF_INET6: "ff02::fb"}

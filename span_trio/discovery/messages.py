@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-import logging
 from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, cast
 
 import attrs
 import zeroconf
 
+from ..wiretext import get_logger
+
 __all__ = ["ADDRESSES", "MAX_PACKET", "Kind", "Message", "Place", "Question", "Record", "decode", "encode"]
 
-_log = logging.getLogger("span_trio.discovery")
+_log = get_logger("span_trio.discovery")
 _wire: Final = cast("Any", zeroconf)  # it exports these names, and its annotations do not say so
 
 MAX_PACKET: Final = 9000

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import attrs
 
 from ..enums import ConnectionReason
+from ..wiretext import printable
 from .messages import Instant
 
 __all__ = ["ConnectionEdge", "Obstacle"]
@@ -19,8 +20,8 @@ class Obstacle(NamedTuple):
     detail: str = ""
 
     def __str__(self) -> str:
-        """In words."""
-        return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
+        """In words, on one line."""
+        return printable(f"{self.reason}: {self.detail}") if self.detail else str(self.reason)
 
 
 @attrs.frozen
@@ -47,5 +48,5 @@ class ConnectionEdge:
     missed: int = 0
 
     def __str__(self) -> str:
-        """In words."""
+        """In words, on one line."""
         return "online" if self.online else f"offline, {Obstacle(self.reason, self.detail)}"

@@ -16,7 +16,6 @@ The rules of this room:
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
@@ -37,6 +36,7 @@ from ..errors import (
 )
 from ..homie import Obstacle
 from ..options import PanelOptions
+from ..wiretext import get_logger
 from .backoff import CEILING, SILENT_CEILING, SOON, Backoff
 from .connect import broker_port, open_link, the_dialer
 from .dial import Dialer
@@ -46,7 +46,7 @@ from .trust import diagnose, load_trust
 
 __all__ = ["Connection"]
 
-_log = logging.getLogger("span_trio.link")
+_log = get_logger("span_trio.link")
 
 _PROBES: Final = 3
 _PROBE_EVERY: Final = 30.0  # s; a panel answers ten requests for its CA in a minute, or fewer (facts, REST section 3)

@@ -10,7 +10,6 @@ The rules of this room:
 from __future__ import annotations
 
 import json
-import logging
 import math
 import ssl
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from ..errors import (
     SpanPanelValidationError,
 )
 from ..span import HomieSchema
+from ..wiretext import get_logger
 from . import endpoints as to
 from .answer import Answer
 from .endpoints import Access, Endpoint
@@ -50,7 +50,7 @@ from .trust import load_pin, nobody
 
 __all__ = ["HTTPS_PORT", "HTTP_PORT", "PATIENCE", "SpanRestClient"]
 
-_log = logging.getLogger("span_trio.rest")
+_log = get_logger("span_trio.rest")
 
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443

@@ -32,12 +32,13 @@ from ..errors import (
     SpanPanelOutcomeUnknownError,
     SpanPanelServerError,
 )
+from ..wiretext import get_logger
 from .answer import Answer, fail
 from .endpoints import Endpoint, Refusal
 
 __all__ = ["Call", "exchange", "open_client"]
 
-_log = logging.getLogger("span_trio.rest")
+_log = get_logger("span_trio.rest")
 
 _BROKE_OFF: Final[Refusal] = (SpanPanelServerError, "broke off")
 _TOO_LARGE: Final[Refusal] = (SpanPanelAPIError, "is too large")

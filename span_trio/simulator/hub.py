@@ -6,7 +6,6 @@ client whose queue is full, so that nobody is delayed by anybody.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
@@ -14,6 +13,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ..homie import Message
+from ..wiretext import get_logger
 from .faults import BrokerFaults
 from .filters import matches
 from .outbox import Outgoing
@@ -37,7 +37,7 @@ OnPublish: TypeAlias = Callable[[Client, Message], None]
 
 _BAD_CLIENT_ID: Final = 2
 
-_log = logging.getLogger("span_trio.simulator.broker")
+_log = get_logger("span_trio.simulator.broker")
 
 
 def _anybody(_username: str | None, _password: bytes | None) -> int:

@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-from ..arguments import in_line, shown
+from ..arguments import shown
 from ..enums import Control, DominantPowerSource, GridState, RefusalReason
 from ..errors import SpanPanelCommandValueError, SpanPanelLockedError, SpanPanelUnknownTargetError
 from ..homie import (
@@ -94,13 +94,13 @@ def resolve_command(
         return offered, encode(offered, wanted)
     offered = _find(forest, root, model, Control.ISLANDING, subject)
     if not (isinstance(wanted, str) and wanted in _ISLANDING_OF_SOURCE):
-        what = f"the {control} of {in_line(subject)} cannot be set to {shown(wanted)}, only to "
+        what = f"the {control} of {subject} cannot be set to {shown(wanted)}, only to "
         raise SpanPanelCommandValueError(RefusalReason.OUTSIDE_FORMAT, what + " or ".join(_ISLANDING_OF_SOURCE))
     return offered, encode(offered, _ISLANDING_OF_SOURCE[wanted])
 
 
 def _find(forest: Forest, root: str, model: DataModel, control: Control, subject: str) -> OfferedControl:
-    what = f"{control} {in_line(subject)}" if control is Control.PROPERTY else f"the {control} of {in_line(subject)}"
+    what = f"the {control} of {subject}" if control is not Control.PROPERTY else f"{control} {subject}"
     wanted = circuit_id(subject) if _NOBODY[control] is RefusalReason.NO_SUCH_CIRCUIT else subject
     for offered in (*controls(forest, root, model), *_also_properties(forest, root, model)):
         if (offered.control, offered.subject) == (control, wanted):

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, cast
 import attrs
 
 from ..homie import PropertyDescription
+from ..wiretext import printable
 from .schema import HomieSchema
 
 __all__ = ["SchemaChange", "SchemaChangeKind", "schema_changes"]
@@ -63,9 +64,9 @@ class SchemaChange:
     def __str__(self) -> str:
         """In one line."""
         if self.kind is not SchemaChangeKind.CHANGED:
-            return f"{self.path}: {self.kind}"
+            return printable(f"{self.path}: {self.kind}")
         what = "" if self.attribute is None else f"{self.attribute} "
-        return f"{self.path}: {what}{self.old!r} -> {self.new!r}"
+        return printable(f"{self.path}: {what}{self.old!r} -> {self.new!r}")
 
 
 def schema_changes(old: HomieSchema, new: HomieSchema) -> tuple[SchemaChange, ...]:

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from span_trio.cli.text import one_line, printable
+from span_trio.cli.text import one_line
 from span_trio.enums import RelayState
 from span_trio.frozenmap import FrozenMap
 from span_trio.snapshot import SpanBatterySnapshot, SpanCircuitSnapshot, SpanPanelSnapshot
@@ -46,15 +46,3 @@ def test_one_line(snapshot: SpanPanelSnapshot, line: str) -> None:
 
 def test_the_time_of_day() -> None:
     assert one_line(panel(), dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)).startswith("03:04:05  ")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("Küche 🔌 東", "Küche 🔌 東"),
-        ("a\x1b[2Jb", "a\ufffd[2Jb"),
-        ("\x9b\x00\n\r\x7f\u202e\ufeff\ud800", "\ufffd" * 8),
-    ],
-)
-def test_printable(text: str, shown: str) -> None:
-    assert printable(text) == shown

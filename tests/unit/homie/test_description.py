@@ -22,6 +22,7 @@ from span_trio.homie import (
     parse_properties,
 )
 from span_trio.homie.values import load_json
+from span_trio.wiretext import printable
 
 from .helpers import FEWER, FLOAT, Session, absorb, describe, forest_of, live_session, message, shown
 
@@ -557,7 +558,7 @@ def test_probe_state_init_sleeping_alert_deleted_bogus(state: str) -> None:
     session.hear("house/$state", state)
     session.hear("house/$state", "ready")
 
-    assert session.edges() == [f"device state: {state}", "online"]
+    assert session.edges() == [f"device state: {printable(state)}", "online"]
 
 
 def test_probe_state_is_non_utf_8() -> None:

@@ -382,3 +382,13 @@ async def test_room_is_waited_for_only_for_a_publication(monkeypatch: pytest.Mon
         with publishing(running):
             await settle()
     assert wire.payloads == [b"OPEN"]
+
+
+async def test_where_nothing_may_go_nothing_is_written() -> None:
+    wire = Wire()
+    async with run_link(wire.broker) as running:
+        before = running.link.bytes_sent
+        with publishing(running, may_go=lambda: False) as publication:
+            await publication.over.wait()
+            await settle()
+        assert running.link.bytes_sent == before

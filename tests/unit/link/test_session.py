@@ -126,6 +126,16 @@ async def test_every_byte_that_came_is_counted_and_no_other(breaks: bool) -> Non
         assert running.link.bytes_received == broker.connection.said
 
 
+async def test_a_peer_that_breaks_the_link_behind_our_goodbye_has_not_lost_it() -> None:
+    broker = Broker(through=lambda stream: Breaking(stream, 3))  # the login, what the session reads, and the goodbye
+    async with run_link(broker) as running:
+        await trio.testing.wait_all_tasks_blocked()
+        running.scope.cancel()
+        await running.done.wait()
+        assert running.link.lost is None
+    assert broker.connection.said_goodbye
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 MALFORMED = {

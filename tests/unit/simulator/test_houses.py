@@ -19,6 +19,7 @@ from span_trio.simulator.house import House
 from span_trio.simulator.houses import BUILT_IN, _house, built_in, built_in_text, find_house, load_house
 from span_trio.simulator.spec import HouseSpec
 from span_trio.span import are_tabs_opposite_phase
+from span_trio.wiretext import printable
 from tests.unit.simulator.house_helpers import NOON
 
 MINIMAL = """
@@ -362,7 +363,7 @@ def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     path = os.path.join(tmp_path, name)  # noqa: PTH118 - a Path would not have the zero byte
     with pytest.raises(SpanPanelValidationError) as caught:
         load_house(path)
-    assert str(caught.value).startswith(f"{path}: cannot be read: ")
+    assert str(caught.value).startswith(printable(f"{path}: cannot be read: "))
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:

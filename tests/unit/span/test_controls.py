@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import pytest
 
 from span_trio import Control, RefusalReason, SpanPanelCommandError
@@ -408,3 +409,10 @@ def test_a_relay_that_is_not_controllable_locks_nothing_beside_it() -> None:
     panel.message(f"{KITCHEN}/switch/relay-controllable", "false")
     assert find(panel, RELAY, KITCHEN).refusal is RefusalReason.NOT_CONTROLLABLE
     assert find(panel, PROPERTY, f"{KITCHEN}/switch/delay").refusal is None
+
+
+def test_a_control_is_shown_and_compared_without_its_declaration() -> None:
+    offered = find(FlatPanel(), RELAY, KITCHEN)
+    other = attrs.evolve(offered, declaration=attrs.evolve(offered.declaration, name="Another name"))
+    assert other == offered
+    assert "declaration" not in repr(offered)
