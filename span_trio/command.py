@@ -33,7 +33,9 @@ class Command:
     epoch: int
 
     def __str__(self) -> str:
-        """In words, on one line."""
+        """In words, on one line. What a property without a field is set to is left out: it may be private (I16)."""
+        if self.control is Control.PROPERTY:
+            return printable(f"{self.control} {self.subject}")
         return printable(f"{self.control} of {self.subject} to {shown(self.wanted)}")
 
 

@@ -28,6 +28,7 @@ from .command import Command, CommandOutcome, CommandRecord
 from .enums import CommandResult, ConnectionReason, Control, RefusalReason
 from .errors import (
     SpanPanelClosedError,
+    SpanPanelCommandError,
     SpanPanelConnectionError,
     SpanPanelError,
     SpanPanelNotAuthorisedError,
@@ -295,6 +296,8 @@ class Commands:
     def _tell(self, record: CommandRecord) -> None:
         error = record.error  # the text of one that is not ours may hold anything
         why = str(error) if isinstance(error, SpanPanelError) else type(error).__name__
+        if record.command.control is Control.PROPERTY and isinstance(error, SpanPanelCommandError):
+            why = error.reason  # for the value, which may be private, is in the text
         _log.info("%s", record.outcome or f"{record.command}: {why}")
         self.auditor.tell(record)
 

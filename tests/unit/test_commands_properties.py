@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any, Final
 
 import pytest
@@ -40,6 +41,17 @@ NODES: Final[dict[str, Any]] = {
         },
     }
 }
+
+
+async def test_i16_what_a_property_is_set_to_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with Desk(retained=retained()).opened() as panel:
+        await panel.set_property(HEATER, "control", "label", "12 Elm Street")
+        with pytest.raises(SpanPanelCommandValueError):
+            await panel.set_property(HEATER, "control", "setpoint", "12 Elm Street")
+    said = [record.message for record in caplog.records if record.name == "span_trio.commands"]
+    assert [line.startswith(f"property {HEATER}/control/") for line in said] == [True, True]
+    assert "Elm" not in caplog.text
 
 
 def retained(**changes: str) -> dict[str, bytes]:
