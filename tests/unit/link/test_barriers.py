@@ -36,6 +36,15 @@ async def test_a_replay_ends_at_the_pingresp_behind_the_suback() -> None:
     assert trio.current_time() == 0.0
 
 
+@pytest.mark.parametrize("size", [999, 1000])
+async def test_a_barrier_behind_a_thousand_messages_is_not_believed(size: int) -> None:
+    async with run_link(Broker({f"a/{number}": b"" for number in range(size)})) as running:
+        running.link.subscribe(A)
+        events = events_of(await gather(running, until=ReplayEnd))
+    assert len(events) == size + 1
+    assert events[-1] == ReplayEnd(passed=size < 1000)
+
+
 async def test_a_barrier_comes_once() -> None:
     async with run_link(Broker(RETAINED)) as running:
         running.link.subscribe(A)
