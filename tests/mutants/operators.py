@@ -186,9 +186,8 @@ def _step(node: ast.AST, around: _Around) -> _Around:
             return attrs.evolve(around, names=(*around.names, node.name), statement=node)
         case ast.stmt():
             return attrs.evolve(around, statement=node, reach=_lines(node) if around.in_function else None)
-        case ast.ExceptHandler() | ast.match_case() if (
-            around.in_function
-        ):  # from where it is decided whether it is taken
+        case ast.ExceptHandler() | ast.match_case() if around.in_function:
+            # From where it is decided whether it is taken.
             first = node.lineno if isinstance(node, ast.ExceptHandler) else node.pattern.lineno
             return attrs.evolve(around, reach=range(first, node.body[0].lineno + 1))
         case _:
