@@ -116,7 +116,7 @@ class Flights:
 
 def _means(payload: bytes, offered: OfferedControl, wanted: Value) -> bool:
     try:
-        return bool(payload) and same(decode_value(payload, Datatype(offered.datatype)), wanted)
+        return same(decode_value(payload, Datatype(offered.datatype)), wanted)
     except InvalidPayload:
         return False
 
