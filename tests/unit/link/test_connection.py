@@ -17,7 +17,7 @@ from span_trio import (
 )
 from span_trio.mqtt import Codec
 from tests.unit.link.broker import Broker, Connection, Kind, nothing
-from tests.unit.link.house import CREDENTIALS, house, topic
+from tests.unit.link.house import CREDENTIALS, OPTIONS, house, topic
 from tests.unit.link.keeping import Bench, keeping
 from tests.unit.mqtt import packets
 from tests.unit.span.helpers import KITCHEN
@@ -399,3 +399,8 @@ async def test_a_silent_broker_is_given_up_and_tried_again() -> None:
         await bench.until(lambda: not bench.live)
         assert bench.edges[-1].reason is ConnectionReason.SILENT_PEER
         assert 10 + 12 - 4 < trio.current_time() < 10 + 12.2
+
+
+def test_of_one_outage_twenty_reasons_are_told_and_each_once() -> None:
+    connection = Bench(Broker(), CREDENTIALS, None, OPTIONS).connection
+    assert [connection._is_news(f"reason {number // 2}") for number in range(60)] == [True, False] * 20 + [False] * 20

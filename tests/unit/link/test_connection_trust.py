@@ -275,6 +275,38 @@ async def test_a_store_with_half_a_ca_ends_nothing_and_is_told_once(
         await bench.until(lambda: bench.live, 4.2)
 
 
+async def test_a_fingerprint_with_colons_lets_a_ca_pinned_anew_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [ADVERTISED[start : start + 2] for start in range(0, len(ADVERTISED), 2)]
+    async with tls_house(monkeypatch, on_ca_change="wait", ca_sha256=":".join(pairs).upper()) as (bench, served):
+        bench.given = attrs.evolve(PINNED, ca_pem=OTHER)
+        await change(bench, served, replaced(), OTHER)
+        await bench.until(lambda: bench.live, 4.2)
+        assert bench.connection.ca_pem == OTHER
+
+
+async def test_without_tls_no_ca_is_taken() -> None:
+    broker = Broker(house())
+    async with keeping(broker) as bench:
+        bench.given = attrs.evolve(CREDENTIALS, ca_pem=OTHER)
+        broker.connack = 5
+        await bench.hang_up()
+        await trio.sleep(10)
+        assert bench.asks
+        assert bench.connection.ca_pem is None
+
+
+async def test_a_bug_in_looking_into_a_certificate_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with tls_house(monkeypatch, on_ca_change="wait") as (bench, served):
+        bench.chance = lambda: 5.0  # fewer handshakes
+        await change(bench, served, replaced(), ZeroDivisionError("a bug in the rest room"))
+        await trio.sleep(100)
+        assert len(bench.probes) > 1
+    [record] = [record for record in caplog.records if "looking into the certificate" in record.getMessage()]
+    assert record.exc_info is not None
+
+
 async def test_the_fingerprint_that_was_asked_for_holds_for_a_ca_pinned_anew_too(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
