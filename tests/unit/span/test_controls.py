@@ -416,3 +416,27 @@ def test_a_control_is_shown_and_compared_without_its_declaration() -> None:
     other = attrs.evolve(offered, declaration=attrs.evolve(offered.declaration, name="Another name"))
     assert other == offered
     assert "declaration" not in repr(offered)
+
+
+@pytest.mark.parametrize(
+    ("control", "subject", "wanted", "said"),
+    [
+        (RELAY, KITCHEN, "AJAR", "the relay of {} cannot be set to AJAR, only to OPEN or CLOSED"),
+        (RELAY, KITCHEN, 1, "the relay of {} cannot be set to 1, only to OPEN or CLOSED"),
+        (PROPERTY, f"{ROOT}/extra/mode", "AJAR", "the property of {} cannot be set to AJAR, only to ECO or BOOST"),
+    ],
+)
+def test_a_value_that_is_refused_is_named_with_what_would_be_taken(
+    control: Control, subject: str, wanted: object, said: str
+) -> None:
+    panel = full_house()
+    mode = {"datatype": "enum", "format": "ECO,BOOST", "settable": True}
+    panel.redescribe(ROOT, nodes={"extra": {"properties": {"mode": mode}}})
+    with pytest.raises(SpanPanelCommandError) as caught:
+        published(panel, control, subject, wanted)
+    assert said.format(subject) in str(caught.value)
+
+
+def test_only_a_relay_says_who_asked_for_it() -> None:
+    assert find(FlatPanel(), RELAY, KITCHEN).requester_id == "relay-requester"
+    assert find(FlatPanel(), PRIORITY, KITCHEN).requester_id is None
