@@ -18,8 +18,8 @@ from span_trio import (
     fetch_snapshot,
     open_span_panel,
 )
-from span_trio.simulator import BrokerFaults, SimulatedPanel, open_simulated_panel
-from tests.unit.simulator.house_helpers import EARLIER, earlier
+from span_trio.simulator import BrokerFaults, SimulatedPanel, find_house, open_simulated_panel
+from tests.unit.simulator.house_helpers import EARLIER, HARDWARE_3, earlier
 
 OPTIONS = PanelOptions(transport="mqtt", fetch_schema=False)
 
@@ -118,6 +118,22 @@ def test_every_house_is_read_whole_from_every_build(name: str, build: int) -> No
     assert snapshot.panel_size == spec.spaces
     assert all(circuit.name and circuit.tabs for circuit in snapshot.circuits.values())
     assert (snapshot.model is None) == (build == 202603)
+
+
+@pytest.mark.parametrize("name", HARDWARE_3)
+def test_every_house_of_hardware_3_is_read_whole(name: str) -> None:
+    async def main() -> SpanPanelSnapshot:
+        async with open_simulated_panel(name) as simulated:
+            return await read(simulated)
+
+    snapshot, spec = virtual(main), find_house(name)
+    circuits = {(found.name, found.tabs, found.breaker_rating_a) for found in snapshot.circuits.values() if found.tabs}
+    assert circuits == {(item.name, item.tabs, item.breaker_a) for item in spec.circuits}
+    assert len(snapshot.circuits) == len(spec.circuits) + len(spec.outside_meters)
+    assert (snapshot.model, snapshot.panel_size) == (spec.model_name, spec.spaces)
+    assert snapshot.main_breaker_rating_a == spec.main_breaker_a
+    assert len(snapshot.evse) == len(spec.evse)
+    assert (snapshot.battery is None) == (spec.bess is None)
 
 
 def test_equal_seeds_are_equal_houses() -> None:
