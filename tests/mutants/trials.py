@@ -82,9 +82,10 @@ class Reach:
         lines = self.lines.get(str(mutant.path.resolve()), {})
         wanted = lines if mutant.reach is None else [line for line in mutant.reach if line in lines]
         found = frozenset[str]().union(*(lines[line] for line in wanted))
-        ordered = sorted(found, key=lambda test: (-self._kills[test], self.seconds[test], test))
-        spent = accumulate(self.seconds[test] for test in ordered)
-        return [test for test, until in zip(ordered, spent, strict=True) if until <= self.budget or test is ordered[0]]
+        fastest = sorted(found, key=lambda test: (self.seconds[test], test))
+        spent = accumulate(self.seconds[test] for test in fastest)
+        within = [test for test, until in zip(fastest, spent, strict=True) if until <= self.budget] or fastest[:1]
+        return sorted(within, key=lambda test: -self._kills[test])
 
     def note(self, test: str) -> None:
         """It has noticed something: it may notice more."""

@@ -284,6 +284,18 @@ async def test_a_fingerprint_with_colons_lets_a_ca_pinned_anew_in(monkeypatch: p
         assert bench.connection.ca_pem == OTHER
 
 
+async def test_credentials_without_a_ca_are_used_with_the_one_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with tls_house(monkeypatch) as (bench, served):
+        bench.given = attrs.evolve(PINNED, ca_pem=None, broker_password="another")
+        bench.broker.connack = 5
+        await change(bench, served, certificates(), CA)
+        await trio.sleep(10)
+        bench.broker.connack = 0
+        await bench.until(lambda: bench.live, 8.3)
+        assert bench.broker.connection.received[0].texts[-1] == "another"
+        assert bench.connection.ca_pem == CA
+
+
 async def test_without_tls_no_ca_is_taken() -> None:
     broker = Broker(house())
     async with keeping(broker) as bench:
