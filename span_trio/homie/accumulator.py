@@ -10,7 +10,7 @@ The rules of this room:
   then, and until it is described. Pending children are waited for with a deadline each; then the tree is live without
   them. The root is waited for without one.
 * What else a live tree needs is the caller's to say (`Demand`): homie does not know what the tree means.
-* Other trees may be on the broker, and their devices may have the ids of ours (I13, `Kinship`). So, once a tree has
+* Other trees may be on the broker, and their devices may have the ids of ours (I13, ``kinship``). So, once a tree has
   children, the descriptions of *all* devices are asked for, and it is not live before they are known. It is not live
   either while another tree lists one of its children: one topic cannot carry two devices' values. A child that merely
   says that it is another tree's is waited for like one that is pending, and then left out.

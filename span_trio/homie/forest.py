@@ -8,7 +8,7 @@ The rules of this room:
 * A value is decoded once, on arrival, by its declaration; by the caller's ``fallback`` for its node's type where a
   description is bare; as text where neither knows it. What does not decode shows nothing.
 * A malformed ``$description`` never replaces a good one. What is malformed is dropped and counted, never raised (I9).
-* Whose a device is, is judged by `Kinship` (I13). Of one that says that it is another tree's than that of the pinned
+* Whose a device is, is judged by ``kinship`` (I13). Of one that says that it is another tree's than that of the pinned
   root, nothing but the description is kept. What the broker has retained for a device that was in doubt may be
   anybody's: it counts no more in this epoch; what is published then does.
 * Bounded (I8): devices, topics (of each device, too: a new description reads all of its own again) and bytes of raw
@@ -19,7 +19,8 @@ The rules of this room:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import attrs
@@ -52,7 +53,7 @@ class Forest:
         self.devices: dict[str, Device] = {}
         """Every device of which anything is kept, by id."""
         self.kinship = Kinship()
-        self.asked: Container[str] | None = None
+        self.asked: set[str] | None = None
         """The devices that are asked for, where the descriptions of all others come, too; nothing is kept of those.
         ``None``: nobody asks, and what comes is kept."""
         self.overheard: int = 0
@@ -66,6 +67,7 @@ class Forest:
         self._levels = domain.count("/") + 1
         self._root: str | None = None  # the pinned device
         self._learnt = False  # something about kinship, and nobody has looked yet
+        self._claims: dict[str, AbstractSet[str]] = {}
         self._suspects: set[str] = set()  # what is retained for them may be anybody's
 
     # --- input ---
@@ -242,16 +244,24 @@ class Forest:
         if self._root is None:
             return
         before, self._tree = self._tree, self.kinship.tree(self._root)
-        self._learnt = self._learnt or self._tree != before
+        self._learnt = self._learnt or self._tree[:2] != before[:2]
         for name in {*self.devices, *self._tree.strangers}:
             if self._is_foreign(name):
                 self._disown(name)
-        for name, stranger in before.strangers.items():
-            now = self._tree.strangers.get(name)
-            over = stranger.outsiders if now is None else stranger.outsiders - now.outsiders
-            if over - self._tree.members.keys():  # and not one of us, described late
+        old, self._claims = self._claims, self._find_claims()
+        for name, claimants in old.items():
+            if claimants - self._claims.get(name, set()) - self._tree.members.keys():  # and not one of us, told late
                 self._disown(name)
         self.doubted |= self._tree.strangers.keys()
+
+    def _find_claims(self) -> dict[str, AbstractSet[str]]:
+        """The devices of which something is kept, or may come to be, that others have, too; and who these are."""
+        kin, outside = self.kinship, self._tree.outside
+        if not outside:
+            return {}
+        names = {*self.devices, *self._tree.strangers, *(kin.listed if self.asked is None else self.asked)}
+        claims = {name: kin.claimants(name, outside) for name in names if name != self._root}
+        return {name: claimants for name, claimants in claims.items() if claimants}
 
     def _disown(self, name: str) -> None:
         """Nothing that is kept of a device, but for its description, is known to be its own."""
@@ -368,7 +378,7 @@ class Forest:
     def members(self, root: str) -> list[str]:
         """The ids of a tree, root first: what is reachable through ``children`` and is no other tree's.
 
-        Includes children that are not there yet. See `Kinship`.
+        Includes children that are not there yet. See ``kinship``.
         """
         return list(self.kinship.tree(root).members)
 

@@ -18,7 +18,8 @@ whoever lists it, and is a root of its own until somebody does.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from .description import DeviceDescription
@@ -39,8 +40,6 @@ class Stranger(NamedTuple):
     """The roots whose it is, too or instead."""
     is_contested: bool
     """Whether another tree lists it."""
-    outsiders: frozenset[str] = frozenset()
-    """The devices from which that was inferred; none if the device itself says so."""
 
 
 def in_words(strangers: Mapping[str, Stranger]) -> str:
@@ -57,6 +56,8 @@ class Tree(NamedTuple):
     members: Mapping[str, None]
     """Ids, the root first; includes children that are not described yet."""
     strangers: Mapping[str, Stranger]
+    outside: frozenset[str] = frozenset()
+    """The described devices of other trees."""
 
 
 class _Kin(NamedTuple):
@@ -172,18 +173,32 @@ class Kinship:
         """
         found = self._trees.get(root)
         if found is None:
-            members, strangers = self._reach(root, {})
-            outsiders = self._outsiders({*members, *strangers} - {root}, members, root)
-            if outsiders:
-                members, strangers = self._reach(root, outsiders)
-            found = self._trees[root] = Tree(members, strangers)
+            home = self._home(root)
+            found = self._reach(root, {})
+            outside = {name for name in self._said.keys() - found.members.keys() if self._said[name].root != home}
+            if outside:
+                listed = {*found.members, *found.strangers} - {root}
+                claims = {child: self.claimants(child, outside) for child in listed}
+                found = self._reach(root, {child: some for child, some in claims.items() if some})
+            found = self._trees[root] = found._replace(outside=frozenset(outside))
         return found
+
+    def claimants(self, device: str, outside: AbstractSet[str]) -> AbstractSet[str]:
+        """The devices ``outside`` of a tree that have a device: who lists it, and the parent of one without a root."""
+        said = self._said.get(device, _NOBODY)
+        parents = outside & {said.parent if said.root is None else None}
+        return (self._listers.get(device, set()) & outside - {device}) | parents
+
+    @property
+    def listed(self) -> AbstractSet[str]:
+        """All children that any device lists."""
+        return self._listers.keys()
 
     def _home(self, root: str) -> str:
         return self._said.get(root, _NOBODY).root or root
 
-    def _reach(self, root: str, outsiders: Mapping[str, Stranger]) -> tuple[dict[str, None], dict[str, Stranger]]:
-        """The tree, but for those whom ``outsiders`` have, level by level; cycles guarded."""
+    def _reach(self, root: str, claims: Mapping[str, AbstractSet[str]]) -> Tree:
+        """The tree, but for those that others claim, level by level; cycles guarded."""
         members: dict[str, None] = {root: None}
         strangers: dict[str, Stranger] = {}
         queue = deque([root])
@@ -191,29 +206,12 @@ class Kinship:
             for child in self._said.get(queue.popleft(), _NOBODY).children:
                 if child in members or child in strangers:
                     continue
-                named, inferred = self.others(child, root), outsiders.get(child)
-                if named and inferred is not None:
-                    others = tuple(sorted({*named, *inferred.others}))
-                    strangers[child] = Stranger(others, inferred.is_contested)
-                elif named:
-                    strangers[child] = Stranger(named, is_contested=False)
-                elif inferred is not None:
-                    strangers[child] = inferred
+                claimants = claims.get(child, ())
+                others = {*self.others(child, root), *(self._said[name].root or name for name in claimants)}
+                if others:
+                    is_contested = any(child in self._said[name].children for name in claimants)
+                    strangers[child] = Stranger(tuple(sorted(others)), is_contested)
                 else:
                     members[child] = None
                     queue.append(child)
-        return members, strangers
-
-    def _outsiders(self, listed: Iterable[str], members: Mapping[str, None], root: str) -> dict[str, Stranger]:
-        """Of those that are ``listed``, the ones that a device outside of the tree has, too."""
-        home = self._home(root)
-        outside = {name for name in self._said.keys() - members.keys() if self._said[name].root != home}
-        found: dict[str, Stranger] = {}
-        for child in listed if outside else ():
-            said = self._said.get(child, _NOBODY)
-            listers = (self._listers[child] & outside) - {child}
-            parents = outside & {said.parent if said.root is None else None}
-            if listers or parents:
-                others = {self._said[name].root or name for name in listers | parents}
-                found[child] = Stranger(tuple(sorted(others)), bool(listers), frozenset(listers | parents))
-        return found
+        return Tree(members, strangers)

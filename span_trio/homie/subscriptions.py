@@ -33,6 +33,8 @@ class Request(NamedTuple):
 
     filters: tuple[str, ...]
     drop: tuple[str, ...] = ()
+    may_be_refused: bool = False
+    """Whether to go on without it, where the broker does not grant it."""
 
 
 class _Stage(enum.Enum):
@@ -165,7 +167,7 @@ class SubscriptionPlan:
 
     def _request(self, step: _Step) -> Request:
         if step.stage is _Stage.WATCH:
-            return Request((description_topic(self.domain, "+"),))
+            return Request((description_topic(self.domain, "+"),), may_be_refused=True)
         first, *_ = step.devices
         whole = tuple(device_filter(self.domain, device) for device in step.devices)
         base = f"{self.domain}/{VERSION}/{first}"

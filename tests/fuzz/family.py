@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .house import ROOT, Described
 
-__all__ = ["Doubt", "Family"]
-
-
-class Doubt(NamedTuple):
-    """Why a listed device is not the root's, or not its alone."""
-
-    is_contested: bool
-    outsiders: frozenset[str]
-    """Those that have it, too, if it does not say itself that it is another's."""
+__all__ = ["Family"]
 
 
 class Family:
@@ -27,7 +17,10 @@ class Family:
         self.settled: set[tuple[str, str]] = set()
         """A device, and the root that it names, which has spoken since."""
         self.members = [ROOT]
-        self.doubts: dict[str, Doubt] = {}
+        self.doubts: dict[str, bool] = {}
+        """Those that it lists and that are not its own, or not its alone; whether somebody else lists them, too."""
+        self.outside: set[str] = set()
+        """Devices that are described and neither belong to the root nor say so."""
 
     def hear(self, device: str, said: Described | None, *, live: bool) -> None:
         old = self.said.pop(device, None)
@@ -67,15 +60,16 @@ class Family:
         return reached, met
 
     def _look(self) -> None:
-        every = {child for said in self.said.values() for child in said.children}
-        others = {child for child in every if self.is_anothers(child)}
+        others = {child for child in self.listed if self.is_anothers(child)}
         reached, met = self._below(others)
-        outside = {name for name, said in self.said.items() if name not in reached and said.root != ROOT}
-        listers = {
-            child: frozenset(name for name in outside - {child} if child in self.said[name].children)
-            for child in (*reached[1:], *met)
-        }
-        self.members, met = self._below(others | {child for child, some in listers.items() if some})
-        self.doubts = {
-            child: Doubt(bool(listers.get(child)), frozenset() if child in others else listers[child]) for child in met
-        }
+        self.outside = {name for name, said in self.said.items() if name not in reached and said.root != ROOT}
+        self.members, met = self._below(others | {child for child in (*reached[1:], *met) if self.listers(child)})
+        self.doubts = {child: bool(self.listers(child)) for child in met}
+
+    @property
+    def listed(self) -> set[str]:
+        return {child for said in self.said.values() for child in said.children}
+
+    def listers(self, device: str) -> set[str]:
+        """Who outside lists a device."""
+        return {name for name in self.outside - {device} if device in self.said[name].children}

@@ -7,13 +7,13 @@ a payload means.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from span_trio.enums import ConnectionReason
 from span_trio.homie import Limits
 
-from .family import Doubt, Family
+from .family import Family
 from .house import DESCRIPTIONS, PLACES, ROOT, Place, topic
 from .said import Said
 
@@ -51,7 +51,8 @@ class Model(Said):
         self.size = 0
         """Bytes of payload kept."""
         self.family = Family()
-        self.doubts: Mapping[str, Doubt] = {}
+        self.claims: dict[str, set[str]] = {}
+        """Who outside of the tree has had a device, as of the newest description."""
         self.overheard: dict[str, bytes] = {}
         self.suspects: set[str] = set()
         """Devices for which what the broker has retained may be anybody's."""
@@ -152,18 +153,22 @@ class Model(Said):
 
     def _review(self) -> None:
         """What is kept of devices that are another's, or were for a while, is given up."""
-        before, self.doubts = self.doubts, self.family.doubts
-        lost = {device for device in {*self.devices, *self.doubts} if self.family.is_anothers(device)}
-        for device, doubt in before.items():
-            now = self.doubts.get(device)
-            over = doubt.outsiders - (now.outsiders if now else set())
-            if over - {*self.members}:
-                lost.add(device)
+        family = self.family
+        lost = {device for device in {*self.devices, *family.doubts} if family.is_anothers(device)}
+        before, self.claims = self.claims, {}
+        some = self.wanted if self.overhears else family.listed
+        for device in {*self.devices, *self.doubts, *some} - {ROOT}:
+            self.claims[device] = family.listers(device)
+        lost |= {name for name, some in before.items() if some - self.claims.get(name, set()) - {*self.members}}
         self.suspects |= lost
         for text in [text for text in self.heard if PLACES[text].device in lost]:
             if PLACES[text].kind != "description":
                 self.size -= len(self.heard.pop(text))
                 self.unconfirmed.discard(text)
+
+    @property
+    def doubts(self) -> dict[str, bool]:
+        return self.family.doubts
 
     @property
     def members(self) -> list[str]:
@@ -354,7 +359,7 @@ class Model(Said):
 
     @property
     def pending(self) -> list[str]:
-        strangers = [device for device, doubt in self.doubts.items() if not doubt.is_contested]
+        strangers = [device for device, is_contested in self.doubts.items() if not is_contested]
         return [*(child for child in self.members[1:] if not self.usable(child)), *strangers]
 
     def shows(self, text: str) -> bool:
@@ -397,7 +402,7 @@ class Model(Said):
             return ConnectionReason.REPLAY
         if self.state != "ready":
             return ConnectionReason.DEVICE_STATE
-        if any(doubt.is_contested or device in self.waiting for device, doubt in self.doubts.items()):
+        if any(is_contested or device in self.waiting for device, is_contested in self.doubts.items()):
             return ConnectionReason.CONFLICT
         if self.waiting or not self.usable(ROOT):
             return ConnectionReason.PENDING_DEVICE

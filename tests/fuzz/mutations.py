@@ -48,7 +48,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from span_trio.broadcast import Broadcast
 from span_trio.enums import ConnectionReason
 from span_trio.homie import Accumulator, ConnectionEdge, Forest, Instant, Message, accumulator
-from span_trio.homie.kinship import Kinship, Stranger
+from span_trio.homie.kinship import Kinship
 from span_trio.homie.lifecycle import TRANSITIONS, Event, Lifecycle
 from span_trio.homie.overflow import Retries
 from span_trio.homie.slots import Ledger, PropertySlot, Slot
@@ -295,8 +295,13 @@ def what_a_child_has_named_is_never_over(_self: Kinship, _root: str) -> None:
     return
 
 
-@instead("I13", Kinship, "_outsiders")
-def who_else_lists_a_child_is_not_asked_for(_self: Kinship, *_: object) -> dict[str, Stranger]:
+@instead("I13", Kinship, "claimants")
+def who_else_lists_a_child_is_not_asked_for(_self: Kinship, _device: str, _outside: object) -> set[str]:
+    return set()
+
+
+@instead("I13", Forest, "_find_claims")
+def who_has_listed_a_child_is_forgotten(_self: Forest) -> dict[str, set[str]]:
     return {}
 
 

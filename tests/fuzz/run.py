@@ -1,6 +1,7 @@
 """Long runs of the machine: `python -m tests.fuzz.run --steps 200000`, or `--minutes 5`, or `--mutations`.
 `--commands 20000` plays so many schedules of commands instead; with `--mutations`, it takes their guards away.
-`--sisters 100000` has two panels with the same child ids share a broker, in so many interleavings.
+`--sisters 100000` has two panels with the same child ids share a broker, in so many interleavings; with `--mutations`,
+it shows what gets across without each guard.
 
 Each process runs machine after machine, with real dice, until its share of the steps is done. What was reached is
 printed as a histogram, and is part of the verdict: fuzzing that rarely gets live proves nothing.
@@ -21,7 +22,7 @@ from typing import Final, NamedTuple
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from . import commands_mutations, commands_run, mutations, shell, sisters
+from . import commands_mutations, commands_run, mutations, shell, sisters_run
 from .machine import PanelMachine
 
 DEMANDED: Final = {"live": 0.30, "live in a second epoch": 0.10, "dropped a pending snapshot": 0.10}
@@ -122,10 +123,12 @@ def main() -> None:
     parser.add_argument("--sisters", type=int, help="so many interleavings of two panels with equal child ids")
     options = parser.parse_args()
     proof = settings(LONG, derandomize=True, max_examples=5000, phases=[Phase.generate])
-    if options.mutations:
+    if options.mutations and options.sisters is not None:
+        good = sisters_run.prove(options.sisters, say)
+    elif options.mutations:
         good = (mutations.run_all if options.commands is None else commands_mutations.prove)(proof, say)
     elif options.sisters is not None:
-        good = sisters.fuzz(options.sisters, options.minutes, options.processes, say=say, histogram=histogram)
+        good = sisters_run.fuzz(options.sisters, options.minutes, options.processes, say=say, histogram=histogram)
     elif options.commands is not None:
         good = commands_run.fuzz(
             LONG, options.commands, options.minutes, options.processes, say=say, histogram=histogram

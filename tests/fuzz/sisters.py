@@ -11,14 +11,10 @@ a sister has described a child that her own description does not list, not yet o
 
 from __future__ import annotations
 
-import functools
 import json
-import multiprocessing
 import random
-import time
-import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from span_trio import PanelOptions
@@ -26,7 +22,7 @@ from span_trio.enums import ConnectionReason
 from span_trio.homie import Instant, Message, Obstacle, Request
 from span_trio.tracker import PanelTracker
 
-__all__ = ["DEMANDED", "REACHED", "Crossed", "attempt", "fuzz"]
+__all__ = ["DEMANDED", "REACHED", "Crossed", "attempt"]
 
 SHARED: Final = ("circuit-1", "circuit-2", "circuit-3")
 REACHED: Final[Counter[str]] = Counter()
@@ -43,9 +39,6 @@ DEMANDED: Final = {
     "a command was refused": 0.3,
 }
 """The share of runs that must have come to it."""
-
-PIECE: Final = 500
-"""So many runs at a time."""
 
 _TYPE: Final = "energy.ebus.device."
 _TEXT: Final = {"datatype": "string"}
@@ -381,54 +374,3 @@ def attempt(seed: int, steps: int = 60) -> set[str]:
     REACHED.update(reached)
     REACHED["runs"] += 1
     return reached
-
-
-class Share(NamedTuple):
-    """What a process did."""
-
-    reached: Counter[str]
-    error: str
-
-
-def work(until: float, seeds: range) -> Share:
-    """Play these, unless it is too late."""
-    REACHED.clear()
-    error = ""
-    for seed in seeds:
-        if time.time() > until:
-            break
-        try:
-            attempt(seed)
-        except Exception:  # noqa: BLE001 - a process hands back what it found
-            error = f"seed {seed}: {traceback.format_exc()}"
-            break
-    return Share(REACHED.copy(), error)
-
-
-def fuzz(
-    runs: int,
-    minutes: float,
-    processes: int,
-    *,
-    say: Callable[[str], None],
-    histogram: Callable[[Counter[str], int], None],
-) -> bool:
-    """Whether nothing got across in so many runs, and they came to something."""
-    began = time.time()
-    pieces = [range(first, min(first + PIECE, runs)) for first in range(0, runs, PIECE)]
-    reached, errors = Counter[str](), list[str]()
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for share in pool.imap_unordered(functools.partial(work, began + minutes * 60), pieces):
-            reached += share.reached
-            if share.error:
-                errors.append(share.error)
-                break
-    done = reached.pop("runs", 0)
-    say(
-        f"{done:,} interleavings of two panels; {done / (time.time() - began):,.0f} a second. Of them, so many came to:"
-    )
-    histogram(reached, done)
-    few = [what for what, demanded in DEMANDED.items() if reached[what] < demanded * done]
-    for line in (*(f"too few runs: {what}" for what in few), *errors):
-        say(line)
-    return done > 0 and not few and not errors

@@ -302,8 +302,7 @@ class World:
         self.check("I13", forest.members(ROOT) == model.members, f"{forest.members(ROOT)}, not {model.members}")
         strangers = forest.kinship.tree(ROOT).strangers
         contested = {name: each.is_contested for name, each in strangers.items()}
-        foretold = {name: each.is_contested for name, each in model.doubts.items()}
-        self.check("I13", contested == foretold, f"strangers are {strangers}, not {foretold}")
+        self.check("I13", contested == model.doubts, f"strangers are {strangers}, not {model.doubts}")
         for text in _CHILDRENS:
             _, _, device, node, name = text.split("/")
             kept, said = forest.payload(device, node, name), model.heard.get(text)

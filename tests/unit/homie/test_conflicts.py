@@ -222,6 +222,22 @@ def test_when_the_other_tree_is_cleared_in_part_its_values_are_not_ours() -> Non
     assert shown(session.core.forest) == {"b/meter/power": 1.0}
 
 
+@pytest.mark.parametrize("end", [b"", describe(METER)])
+def test_what_is_retained_for_a_child_that_was_contested_before_we_asked_for_it_is_not_ours(end: bytes) -> None:
+    bare = panel("house", "1", "a", "b", names_root=False)
+    session = BrokeredSession(bare | panel("other", "666", "a", names_root=False))
+    session.start()
+    assert session.asked_for("a") == []
+
+    session.publish("other/$description", end)
+
+    assert session.asked_for("a") != []
+    assert session.edges() == ["online"]
+    assert shown(session.core.forest) == {"b/meter/power": 1.0}
+    session.publish("a/meter/power", "2")
+    assert shown(session.core.forest) == {"a/meter/power": 2.0, "b/meter/power": 1.0}
+
+
 def test_a_new_epoch_judges_by_what_the_broker_has_then() -> None:
     session = house()
     publish(session, panel("other", "666", "a"))

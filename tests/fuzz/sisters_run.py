@@ -1,0 +1,104 @@
+"""Long runs of the two sisters, for `tests.fuzz.run`: seed after seed, in several processes; and that they bite."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from .mutations import MUTATIONS, Mutation, applied
+from .sisters import DEMANDED, REACHED, Crossed, attempt
+
+__all__ = ["GUARDS", "first_crossing", "fuzz", "prove"]
+
+PIECE: Final = 500
+"""So many runs at a time."""
+GUARDS: Final[list[Mutation]] = [
+    mutation
+    for mutation in MUTATIONS
+    if mutation.name
+    in {
+        "a childs own root is not asked for",
+        "what a child has named is forgotten",
+        "who else lists a child is not asked for",
+        "who has listed a child is forgotten",
+        "what was kept of a stranger stays",
+        "what is retained for a stranger counts",
+        "other trees are not looked for",
+    }
+]
+"""Each of these keeps something from getting across."""
+
+
+def first_crossing(mutation: Mutation, runs: int) -> str:
+    """What gets across without this guard, in the first of so many runs in which something does; empty: nothing."""
+    with applied(mutation):
+        for seed in range(runs):
+            try:
+                attempt(seed)
+            except Crossed as crossed:
+                return f"run {seed + 1}: {crossed}"
+    return ""
+
+
+def prove(runs: int, say: Callable[[str], None]) -> bool:
+    """Whether without each of the guards something gets across."""
+    found = {mutation.name: first_crossing(mutation, runs) for mutation in GUARDS}
+    for name, crossing in found.items():
+        say(f"{name:55}  {crossing or 'NOTHING GETS ACROSS'}")
+    return all(found.values())
+
+
+class Share(NamedTuple):
+    """What a process did."""
+
+    reached: Counter[str]
+    error: str
+
+
+def work(until: float, seeds: range) -> Share:
+    """Play these, unless it is too late."""
+    REACHED.clear()
+    error = ""
+    for seed in seeds:
+        if time.time() > until:
+            break
+        try:
+            attempt(seed)
+        except Exception:  # noqa: BLE001 - a process hands back what it found
+            error = f"seed {seed}: {traceback.format_exc()}"
+            break
+    return Share(REACHED.copy(), error)
+
+
+def fuzz(
+    runs: int,
+    minutes: float,
+    processes: int,
+    *,
+    say: Callable[[str], None],
+    histogram: Callable[[Counter[str], int], None],
+) -> bool:
+    """Whether nothing got across in so many runs, and they came to something."""
+    began = time.time()
+    pieces = [range(first, min(first + PIECE, runs)) for first in range(0, runs, PIECE)]
+    reached, errors = Counter[str](), list[str]()
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for share in pool.imap_unordered(functools.partial(work, began + minutes * 60), pieces):
+            reached += share.reached
+            if share.error:
+                errors.append(share.error)
+                break
+    done = reached.pop("runs", 0)
+    say(
+        f"{done:,} interleavings of two panels; {done / (time.time() - began):,.0f} a second. Of them, so many came to:"
+    )
+    histogram(reached, done)
+    few = [what for what, demanded in DEMANDED.items() if reached[what] < demanded * done]
+    for line in (*(f"too few runs: {what}" for what in few), *errors):
+        say(line)
+    return done > 0 and not few and not errors
