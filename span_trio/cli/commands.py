@@ -185,12 +185,15 @@ def record(panel: Panel, file: IO[str], redact: bool, seconds: float) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Do not play: print the last snapshot as JSON.")
 @click.option("--schema", type=click.File(encoding="utf-8"), help="The panel's REST schema (JSON).")
 @click.option("--serial", help="Which panel, if the recording has several.")
+@click.option("--domain", default="ebus", show_default=True, help="The first levels of its topics.")
 @click.option("--speed", type=Positive(), default=1.0, show_default=True, help="How many times as fast.")
-def replay(file: IO[str], as_json: bool, schema: IO[str] | None, serial: str | None, speed: float) -> None:
+def replay(
+    file: IO[str], *, as_json: bool, schema: IO[str] | None, serial: str | None, domain: str, speed: float
+) -> None:
     """Play FILE through the same core as a live panel: a recording, or a dump of topics (mosquitto_sub -v)."""
     recording = list(read_session(file))
-    options = PanelOptions(schema=None if schema is None else _read_schema(schema))
-    played = play(recording, serial or find_panel(recording), options)
+    options = PanelOptions(schema=None if schema is None else _read_schema(schema), domain=domain)
+    played = play(recording, serial or find_panel(recording, domain=domain), options)
     if as_json:
         last = [what for _, what in played if isinstance(what, SpanPanelSnapshot)][-1]
         _print_snapshot(last, "", as_json=True)

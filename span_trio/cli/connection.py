@@ -96,6 +96,12 @@ _OPTIONS = (
         help="Seconds without a value until the panel is not live any more; nor is it before the first. inf: no limit. "
         "[default: bridge: 60; panel: inf]",
     ),
+    click.option(
+        "--domain",
+        default="ebus",
+        show_default=True,
+        help="The first levels of the panel's topics, where a bridge has changed them or put a prefix before.",
+    ),
     click.option("--http-port", type=click.IntRange(1, 65_535), default=80, show_default=True, help="Of the REST API."),
     click.option("--https-port", type=click.IntRange(1, 65_535), default=443, show_default=True, help="Likewise."),
     click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds until the panel is ready."),
@@ -140,6 +146,7 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
         websocket_path: str,
         source: Any,
         max_silence: float | None,
+        domain: str,
         http_port: int,
         https_port: int,
         timeout: float,
@@ -166,6 +173,7 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
             websocket_path=websocket_path,
             source=source,
             max_silence=max_silence,
+            domain=domain,
             http_port=http_port,
             https_port=https_port,
             ca_sha256=ca_sha256,

@@ -93,7 +93,7 @@ async def record_session(
             serial = await find_serial(link, panel.options)
         credentials = attrs.evolve(credentials, serial_number=serial)
     tree = Accumulator(serial, domain=panel.options.domain, limits=panel.options.limits)  # knows what to subscribe to
-    writer = _Writer(lines, Redactor(serial) if redact else None, panel.options.limits)
+    writer = _Writer(lines, Redactor(serial, domain=panel.options.domain) if redact else None, panel.options.limits)
     began = now()
 
     def write(batch: list[Message], at: Instant) -> None:

@@ -33,6 +33,8 @@ class Barrier:
     """Of the one subscription that is outstanding; ``mid`` is its packet id."""
 
     mid: int
+    dispensable: str = ""
+    """What is asked for, if the session goes on without it where it is refused."""
     pings: int = 0
     """PINGREQs sent since the SUBSCRIBE."""
     _pongs: int = attrs.field(default=0, init=False)  # PINGRESPs received since the SUBACK

@@ -27,12 +27,14 @@ from ..enums import ConnectionReason
 from ..errors import SpanPanelAuthError, SpanPanelConnectionError
 from ..homie import Obstacle, Request
 from ..mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, PubAck, SubAck
+from ..wiretext import get_logger
 from .barrier import LAST_LOOK, QUIET, Barrier
 from .events import Answered, LinkEvent, LinkLost, Oversize, ReplayEnd
 from .publication import Publication, Publications
 
 __all__ = ["Link"]
 
+_log = get_logger("span_trio.link")
 _READ_SIZE: Final = 65_536
 _ENOUGH: Final = 4096  # bytes: more came together already
 _GATHER: Final = 0.008  # s: a burst comes as many small packets, and waking up costs ten times what parsing costs
@@ -255,7 +257,10 @@ class Link:
                 request = self._requests.popleft()
                 if request.drop:
                     self._codec.unsubscribe(request.drop)
-                barrier = self._barrier = Barrier(self._codec.subscribe(request.filters))
+                barrier = self._barrier = Barrier(
+                    self._codec.subscribe(request.filters),
+                    dispensable=" ".join(request.filters) if request.may_be_refused else "",
+                )
                 self._send_ping(None)
                 if not await barrier.wait_acknowledged(1.5 * self._keepalive):
                     self._lose(ConnectionReason.SILENT_PEER, "the broker does not answer a subscription")
@@ -267,9 +272,11 @@ class Link:
         barrier = self._barrier
         if barrier is None or barrier.mid != mid:
             return
-        if refused:
+        if refused and not barrier.dispensable:
             self._lose(ConnectionReason.REFUSED, "the broker refuses the subscription")
         else:
+            if refused:
+                _log.warning("the broker refuses a subscription to %s: going on without it", barrier.dispensable)
             barrier.acknowledge()  # and so the PINGRESP behind it is the barrier
 
     def _pong(self) -> list[LinkEvent]:

@@ -59,9 +59,14 @@ class Redactor:
     Call it with one `Recorded` after the other. It reads what it masks, so it knows an enum, or a circuit's name, by
     the device's description once that has come: `learn` the first messages before you redact them if values may come
     before descriptions (the replay of a broker has no order). Until then such a value is masked.
+
+    Args:
+        serial_number: the panel's.
+        domain: the first levels of its topics.
     """
 
-    def __init__(self, serial_number: str) -> None:
+    def __init__(self, serial_number: str, *, domain: str = "ebus") -> None:
+        self._levels = domain.count("/") + 1
         self._names = Placeholders(serial_number)
         self._devices: dict[str, DeviceDescription] = {}
 
@@ -71,7 +76,7 @@ class Redactor:
         serials: set[str] = set()
         for topic, payload, _ in messages:
             try:
-                found = parse_topic(topic)
+                found = parse_topic(topic, levels=self._levels)
             except TopicError:
                 continue
             ids.update(each for each in (found.device, found.node) if each)
@@ -95,7 +100,7 @@ class Redactor:
         message = recorded.message
         self.learn([message])
         try:
-            topic = parse_topic(message.topic)
+            topic = parse_topic(message.topic, levels=self._levels)
         except TopicError:
             topic = None
         payload = self._payload(topic, message.payload) if message.payload else b""
@@ -104,8 +109,10 @@ class Redactor:
     # --- topics ---
 
     def _topic(self, text: str) -> str:
-        domain, *rest = text.split("/")
-        return "/".join([domain if domain in {"ebus", "homie"} else self._names.id(domain), *self._segments(rest)])
+        every = text.split("/")
+        domain, rest = every[: self._levels], every[self._levels :]
+        shown = [level if level in {"ebus", "homie"} else self._names.id(level) for level in domain]
+        return "/".join([*shown, *self._segments(rest)])
 
     def _segments(self, segments: list[str]) -> list[str]:
         match segments:

@@ -373,6 +373,21 @@ def test_topics_keep_their_shape(topic: str, shown: str) -> None:
     assert Redactor("nt-1")(Recorded(0.0, Message(topic, b"x"))).message.topic == shown
 
 
+def test_the_levels_of_a_domain_are_masked_and_what_is_behind_them_is_read() -> None:
+    redactor = Redactor("nt-1", domain="bobs/ebus")
+    described = b'{"nodes": {"core": {"properties": {"door": {"datatype": "enum", "format": "OPEN,CLOSED"}}}}}'
+    for topic, payload, shown in (
+        ("bobs/ebus/5/nt-1/$description", described, None),
+        ("bobs/ebus/5/nt-1/core/door", b"OPEN", b"OPEN"),
+        ("bobs/ebus/5/nt-1/core/owner", b"Bob", b"redacted"),
+    ):
+        after = redactor(Recorded(0.0, Message(topic, payload))).message
+        assert after.topic == topic.replace("bobs", "redacted-0001").replace("nt-1", "redacted-serial").replace(
+            "owner", after.topic.rpartition("/")[2]
+        )
+        assert shown is None or after.payload == shown
+
+
 def test_a_description_keeps_its_structure_and_no_text() -> None:
     document = {
         "homie": "5.0", "version": 7, "name": "Bob's", "type": "energy.ebus.device.bess", "x-owner": "Bob",

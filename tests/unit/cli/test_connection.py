@@ -50,6 +50,7 @@ def test_nothing_said_is_the_defaults(panel: FakePanel) -> None:
         (["--http-port", "8081", "--https-port", "8443"], PanelOptions(http_port=8081, https_port=8443)),
         (["--ca-sha256", HASH], PanelOptions(ca_sha256=HASH)),
         (["--timeout", "2.5"], PanelOptions(ready_timeout=2.5)),
+        (["--domain", "kitchen/ebus"], PanelOptions(domain="kitchen/ebus")),
     ],
 )
 def test_where_the_options_go(arguments: list[str], options: PanelOptions, panel: FakePanel) -> None:

@@ -108,7 +108,7 @@ def test_what_is_published_is_written(path: Path, monkeypatch: pytest.MonkeyPatc
     recorded = list(read_recording(path.read_text(encoding="utf-8").splitlines()))
     assert [message for _, message in recorded] == [*RETAINED, *LIVE]
     assert [t for t, _ in recorded] == [0.5] * 3 + [2.0] * 2
-    everybody, child = Request(("ebus/5/+/$description",)), Request(("ebus/5/bess-1/#",))
+    everybody, child = Request(("ebus/5/+/$description",), may_be_refused=True), Request(("ebus/5/bess-1/#",))
     assert links.requests == [Request(("ebus/5/nt-1/#",)), everybody, child]
     assert (links.asked, links.open) == (False, 0)
 

@@ -113,6 +113,14 @@ def test_one_of_several_panels(tmp_path: Path) -> None:
     assert "Office" in run("replay", path, "--serial", "nt-2").stdout
 
 
+def test_a_recording_behind_a_prefix(tmp_path: Path, recording: Path) -> None:
+    path = tmp_path / "prefixed.jsonl"
+    path.write_text(recording.read_text().replace("ebus/5/", "kitchen/ebus/5/"))
+    plain, prefixed = (run("replay", *each, "--json") for each in ([recording], [path, "--domain", "kitchen/ebus"]))
+    assert json.loads(prefixed.stdout) == json.loads(plain.stdout)
+    assert "no SPAN panel under ebus/5/" in fails(2, "replay", path)
+
+
 def test_a_recording_from_standard_input(recording: Path) -> None:
     text = recording.read_text(encoding="utf-8")
     result = CliRunner().invoke(commands.cli, ["replay", "-"], input=text, catch_exceptions=False)

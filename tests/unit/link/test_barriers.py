@@ -215,6 +215,20 @@ async def test_a_refused_subscription_ends_the_session(asked: Request) -> None:
     assert trio.current_time() == 0.0
 
 
+async def test_without_a_dispensable_subscription_the_session_goes_on_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker = Broker(RETAINED, refused=["a/#"])
+    async with run_link(broker) as running:
+        running.link.subscribe(Request(("a/#",), may_be_refused=True))
+        assert events_of(await gather(running, until=ReplayEnd)) == [ReplayEnd(passed=True)]
+        running.link.subscribe(B)
+        assert events_of(await gather(running, until=ReplayEnd))[-1] == ReplayEnd(passed=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the broker refuses a subscription to a/#: going on without it"
+    ]
+
+
 async def test_answers_to_nothing_that_was_asked_change_nothing() -> None:
     broker = Broker(RETAINED)
     async with run_link(broker) as running:
