@@ -220,16 +220,20 @@ async def _keep_or_undo(
         return
     entry, why = credentials.client_name or "", "the panel did not answer in time"
     with trio.move_on_after(_UNDO_WITHIN, shield=True):
-        try:
-            async with open_rest(credentials.access_token) as rest:
-                await rest.delete_client(entry)
-        except SpanPanelError as error:
-            why = str(error)
-        else:
-            why = ""
+        why = await _take_back(entry, open_rest(credentials.access_token))
     if why:
         raise SpanPanelNotStoredError(f"{unsaved}; and the panel keeps its entry {entry}: {why}", credentials)
     raise SpanPanelValidationError(f"{unsaved}; so its entry {entry} was taken off the panel's list again")
+
+
+async def _take_back(entry: str, client: SpanRestClient) -> str:
+    """Delete an entry of the panel's list by its own token. Returns why it is still there; empty: it is not."""
+    try:
+        async with client as rest:
+            await rest.delete_client(entry)
+    except SpanPanelError as error:
+        return str(error)
+    return ""
 
 
 async def rotate_passphrase(
