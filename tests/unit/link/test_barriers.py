@@ -175,6 +175,36 @@ async def test_a_replay_is_not_quiet_while_retained_messages_come() -> None:
     assert events_of(batches)[-1] == ReplayEnd(passed=True)
 
 
+@pytest.mark.parametrize(("topics", "after"), [(998, 2.1), (999, 0.1), (1200, 0.1)])
+async def test_a_replay_that_ends_where_mosquitto_drops_is_given_up_at_once(topics: int, after: float) -> None:
+    retained = {f"a/{number}": b"1" for number in range(topics)}
+    async with run_link(Broker(retained, queue=min(topics, 999))) as running:
+        running.link.subscribe(A)
+        batches = await gather(running, until=ReplayEnd)
+    assert events_of(batches)[-1] == ReplayEnd(passed=False)
+    assert trio.current_time() == pytest.approx(after)
+
+
+async def test_a_replay_of_999_messages_with_its_barrier_is_whole() -> None:
+    async with run_link(Broker({f"a/{number}": b"1" for number in range(999)})) as running:
+        running.link.subscribe(A)
+        batches = await gather(running, until=ReplayEnd)
+    assert events_of(batches)[-1] == ReplayEnd(passed=True)
+
+
+async def test_a_long_replay_that_goes_on_slowly_is_waited_for() -> None:
+    broker = Broker({f"a/{number}": b"1" for number in range(999)}, queue=999)
+    async with run_link(broker) as running:
+        running.link.subscribe(A)
+        for number in range(10):
+            await trio.sleep(0.09)
+            broker.connection.say(packets.publish(f"a/more-{number}", retain=True))
+        batches = await gather(running, until=ReplayEnd)
+    assert len(messages_of(batches)) == 999 + 10
+    assert events_of(batches)[-1] == ReplayEnd(passed=False)
+    assert trio.current_time() == pytest.approx(1.0)
+
+
 async def test_a_panel_that_talks_on_does_not_keep_a_replay_from_being_quiet() -> None:
     broker = Broker(instead={Kind.PINGREQ: nothing})
     async with run_link(broker) as running:
