@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from .arguments import shown
@@ -9,7 +11,12 @@ from .enums import CommandResult, Control
 from .homie import Instant
 from .wiretext import printable
 
-__all__ = ["Command", "CommandOutcome", "CommandRecord"]
+__all__ = ["Command", "CommandOutcome", "CommandRecord", "on_one_relay"]
+
+
+def on_one_relay(reaches: Sequence[str]) -> str:
+    """What else a command reaches, in words, to be put behind whose it is; nothing if that is all."""
+    return f" (one relay with {', '.join(reaches[1:])})" if reaches[1:] else ""
 
 
 @attrs.frozen
@@ -23,6 +30,9 @@ class Command:
         within: the deadline, s from the call.
         called_at: when.
         epoch: over which link it may go; not over a later one (I10).
+        reaches: the ids of all circuits that it reaches, its own first: see `OfferedControl.reaches`. It is refused if
+            it comes to reach others before it is written.
+        reaches_unknown: those of them that are no circuits of this panel.
     """
 
     control: Control
@@ -31,12 +41,14 @@ class Command:
     within: float
     called_at: Instant
     epoch: int
+    reaches: tuple[str, ...] = ()
+    reaches_unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """In words, on one line. What a property without a field is set to is left out: it may be private (I16)."""
         if self.control is Control.PROPERTY:
-            return printable(f"{self.control} {self.subject}")
-        return printable(f"{self.control} of {self.subject} to {shown(self.wanted)}")
+            return printable(f"{self.control} {self.subject}{on_one_relay(self.reaches)}")
+        return printable(f"{self.control} of {self.subject}{on_one_relay(self.reaches)} to {shown(self.wanted)}")
 
 
 @attrs.frozen
@@ -64,6 +76,11 @@ class CommandOutcome:
     value: str | None = None
     target: str | None = None
     requester: str | None = None
+
+    @property
+    def reaches(self) -> tuple[str, ...]:
+        """The ids of all circuits that the command reached, if it acted: see `Command.reaches`."""
+        return self.command.reaches
 
     @property
     def is_done(self) -> bool:

@@ -5,8 +5,9 @@ The rules of this room:
 * What cannot be meant is refused before anything is sent. Nothing is queued for a later link, nothing is sent twice,
   and nothing leaves behind its deadline, after the epoch of its call, or while the panel is not live: that is asked
   once more at the very moment at which the writer has room (I10).
-* Commands to one property take turns. What was written and not confirmed is remembered, across links: as long as it
-  may still act, "already so" is not believed.
+* Commands to one property take turns, and so do those to circuits that share a relay. What was written and not
+  confirmed is remembered, across links: as long as it may still act, "already so" is not believed.
+* A command reaches what it reached when it was given, or less; if it has come to reach more, it is refused.
 * What is reported of a command is `flights`' business.
 * What moves something, or may, is commanded only over a link whose broker has just answered a ping, so that nothing is
   written into a frozen one, to act minutes later (lesson E, "relay fires minutes after an outage").
@@ -31,6 +32,7 @@ from .errors import (
     SpanPanelCommandError,
     SpanPanelConnectionError,
     SpanPanelError,
+    SpanPanelLockedError,
     SpanPanelNotAuthorisedError,
     SpanPanelStaleDataError,
 )
@@ -105,7 +107,9 @@ class Commands:
         """Command something, and wait for what becomes of it. See `SpanPanel.set_circuit_relay`."""
         if within is None:
             within = RELAY_DEADLINE if control is Control.RELAY else DEADLINE
-        command = Command(control, subject, wanted, within, now(), self._tracker.tree.epoch)
+        found = self._tracker.find_control(control, subject) if isinstance(subject, str) else None  # type: ignore[redundant-expr]
+        reach = ((), ()) if found is None else (found.reaches, found.reaches_unknown)
+        command = Command(control, subject, wanted, within, now(), self._tracker.tree.epoch, *reach)
         self.auditor.expected += 1
         try:
             await trio.lowlevel.checkpoint()
@@ -128,25 +132,36 @@ class Commands:
         if self._authorise is not None:
             await self._ask(self._authorise, command, deadline)
             offered, _ = self._check(command)
-        topic = property_topic(self._tracker.tree.domain, *offered.place)
-        turn = self._turns.setdefault(topic, trio.Lock())
-        with trio.CancelScope(deadline=deadline) as scope:
-            await turn.acquire()
-        if scope.cancelled_caught:
-            return self._outcome(command, offered, CommandResult.FAILED, "an earlier command took all the time")
+        held: list[trio.Lock] = []
         try:
-            self._check(command)
-            why = await self._ping(deadline) if command.control in _MOVES else None
-            if why is not None:
-                return self._outcome(command, offered, CommandResult.FAILED, why)
-            offered, payload = self._check(command)  # what was true before may not be any more
-            value = decode_value(payload, Datatype(offered.datatype))
-            flight = Flight(command, offered, value, self._speakers(offered))
-            if self._is_so(topic, flight):
-                return self._outcome(command, offered, CommandResult.NO_OP)
-            return await self._fly(topic, payload, flight, deadline)
+            with trio.CancelScope(deadline=deadline) as scope:
+                for topic in sorted(self._topics(offered)):  # all in one order, so that no two wait for each other
+                    turn = self._turns.setdefault(topic, trio.Lock())
+                    await turn.acquire()
+                    held.append(turn)
+            if scope.cancelled_caught:
+                return self._outcome(command, offered, CommandResult.FAILED, "an earlier command took all the time")
+            return await self._take_turn(command, offered, deadline)
         finally:
-            turn.release()
+            for turn in held:
+                turn.release()
+
+    async def _take_turn(self, command: Command, offered: OfferedControl, deadline: float) -> CommandOutcome:
+        self._check(command)
+        why = await self._ping(deadline) if command.control in _MOVES else None
+        if why is not None:
+            return self._outcome(command, offered, CommandResult.FAILED, why)
+        offered, payload = self._check(command)  # what was true before may not be any more
+        value = decode_value(payload, Datatype(offered.datatype))
+        topic, *shared = self._topics(offered)
+        flight = Flight(command, offered, value, self._speakers(offered), shared=tuple(shared))
+        if self._is_so(topic, flight):
+            return self._outcome(command, offered, CommandResult.NO_OP)
+        return await self._fly(topic, payload, flight, deadline)
+
+    def _topics(self, offered: OfferedControl) -> tuple[str, ...]:
+        """The topics of all that stands for the commanded piece of hardware, the property's own first."""
+        return tuple(property_topic(self._tracker.tree.domain, *place) for place in offered.places)
 
     def _known_of(self, command: Command) -> CommandOutcome | None:
         """What is known of a command whose call was cancelled, if it was written."""
@@ -170,7 +185,10 @@ class Commands:
             raise SpanPanelStaleDataError(*tracker.tree.obstacle)
         if tracker.tree.epoch != command.epoch or self.link is None:
             raise SpanPanelStaleDataError(ConnectionReason.LINK_LOST, "the link of the call has ended")
-        return tracker.resolve_command(command.control, command.subject, command.wanted)
+        offered, payload = tracker.resolve_command(command.control, command.subject, command.wanted)
+        if not set(offered.reaches) <= set(command.reaches):
+            raise SpanPanelLockedError(RefusalReason.REACHES_OTHERS, str(offered))
+        return offered, payload
 
     async def _ask(self, authorise: Authorise, command: Command, deadline: float) -> None:
         answer: object = None
@@ -206,13 +224,13 @@ class Commands:
 
     def _is_so(self, topic: str, flight: Flight) -> bool:
         """Whether there is nothing to do: it is so, nothing else is meant, and nothing is on its way."""
-        forest, offered = self._tracker.tree.forest, flight.offered
-        place = offered.place
-        target = forest.target(*place)
+        forest = self._tracker.tree.forest
+        places = flight.offered.places
+        targets = (forest.target(*place) for place in places)
         return (
-            not self._flights.may_undo(topic, flight.wanted)
-            and same(forest.value(*place), flight.wanted)
-            and (target is None or same(target, flight.wanted))
+            not self._flights.may_undo(topic, flight.wanted, flight.shared)
+            and all(same(forest.value(*place), flight.wanted) for place in places)
+            and all(target is None or same(target, flight.wanted) for target in targets)
         )
 
     async def _fly(self, topic: str, payload: bytes, flight: Flight, deadline: float) -> CommandOutcome:

@@ -134,6 +134,8 @@ class RefusalReason(enum.StrEnum):
     """``relay-controllable`` is false, or cannot be read. Parent/child schema."""
     NOT_SETTABLE = "not settable"
     """Its own description does not declare it as settable: firmware locks by omission."""
+    REACHES_OTHERS = "reaches other circuits by now"
+    """Circuits have come to share the relay since the command was given: it would reach what nobody has agreed to."""
     OUTSIDE_FORMAT = "outside the format"
     """A value that the property does not take; UNKNOWN, and NONE for islanding, among them."""
     OUT_OF_RANGE = "out of range"

@@ -38,6 +38,7 @@ class Flight:
     confirmed: bool = False
     targeted: bool = False  # the panel has taken it as its target
     link_lost: bool = False
+    shared: tuple[str, ...] = ()  # other topics that stand for the same piece of hardware
 
     @property
     def is_out(self) -> bool:
@@ -86,7 +87,7 @@ class Flights:
             if all(self._there[speaker] for speaker in flight.speakers):
                 flight.take(message, is_target=topic != message.topic)
                 if flight.confirmed:
-                    self._unsettled.pop(topic, None)
+                    self._settle(topic, flight)
 
     def link_lost(self) -> None:
         """The link is over: nothing more will be reported of what is still out."""
@@ -109,9 +110,15 @@ class Flights:
                 others = (each for each in self._unsettled.get(topic, ()) if not same(each.wanted, flight.wanted))
                 self._unsettled[topic] = [*others, flight][-_UNSETTLED_HELD:]
 
-    def may_undo(self, topic: str, wanted: Value) -> bool:
-        """Whether a command for another value may still act."""
-        return not all(same(each.wanted, wanted) for each in self._unsettled.get(topic, ()))
+    def may_undo(self, topic: str, wanted: Value, shared: Iterable[str] = ()) -> bool:
+        """Whether an earlier command for another value may still act, on this topic or those that it is shared with."""
+        earlier = (each for name in (topic, *shared) for each in self._unsettled.get(name, ()))
+        return not all(same(each.wanted, wanted) for each in earlier)
+
+    def _settle(self, topic: str, flight: Flight) -> None:
+        """It is so: what was written earlier has been dealt with."""
+        for name in (topic, *flight.shared):
+            self._unsettled.pop(name, None)
 
 
 def _means(payload: bytes, offered: OfferedControl, wanted: Value) -> bool:

@@ -28,6 +28,7 @@ from .span import (
     controls,
     data_model,
     field_metadata,
+    find_control,
     resolve_command,
 )
 from .throttle import Throttle
@@ -202,6 +203,12 @@ class PanelTracker:
             SpanPanelStaleDataError: the panel is not live.
         """
         return tuple(controls(self.tree.forest, self.tree.root, self._model_of_now()))
+
+    def find_control(self, control: Control, subject: str) -> OfferedControl | None:
+        """See `span.find_control`; ``None`` while the panel is not live, too."""
+        if self.tree.obstacle is not None:
+            return None
+        return find_control(self.tree.forest, self.tree.root, self._model_of_now(), control, subject)
 
     def resolve_command(self, control: Control, subject: str, wanted: object) -> tuple[OfferedControl, bytes]:
         """See `span.resolve_command`.

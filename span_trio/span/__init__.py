@@ -2,16 +2,16 @@
 
 `model` (which data model a panel publishes, and what to wait for); `flat` and `fields` (builder and tables for firmware
 to r202627); `tree`, `parts`, `child_fields`, `islanding` and `adopt` (the same for r202633 on); `tables`, `convert` and
-`derive` (what both share); `controls` and `offered` (what can be commanded); `schema` (what properties are where a
-description is bare), `schema_changes` (between two of them), `private` (what no snapshot shows), `panels` (which
-devices are panels), `phases`.
+`derive` (what both share); `controls`, `offered` and `shared` (what can be commanded, and what else that reaches);
+`schema` (what properties are where a description is bare), `schema_changes` (between two of them), `private` (what no
+snapshot shows), `panels` (which devices are panels), `phases`.
 """
 
 from typing import Final
 
 from ..homie import Fallback
 from .child_fields import CAPABILITIES
-from .controls import controls, resolve_command
+from .controls import controls, find_control, resolve_command
 from .derive import firmware_build
 from .fields import circuit_id
 from .flat import FlatBuilder
@@ -55,6 +55,7 @@ __all__ = [
     "controls",
     "data_model",
     "field_metadata",
+    "find_control",
     "find_panels",
     "firmware_build",
     "get_phase_distribution",

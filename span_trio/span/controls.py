@@ -12,7 +12,7 @@ The rules of this room:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -33,11 +33,12 @@ from .child_fields import charge_limit_names
 from .convert import flag, whole
 from .fields import circuit_id
 from .model import DataModel
-from .offered import OfferedControl, Place, encode, offer
+from .offered import OfferedControl, Place, encode, in_words, offer
 from .parts import Kind, Part, charger_keys, kind_of
 from .schema import NodeType
+from .shared import SharedRelays
 
-__all__ = ["OfferedControl", "controls", "resolve_command"]
+__all__ = ["controls", "find_control", "resolve_command"]
 
 _ISLANDING_OF_SOURCE: Final[Mapping[str, GridState]] = {  # what a dominant power source of the flat schema asserts
     DominantPowerSource.GRID: GridState.ON_GRID,
@@ -49,6 +50,7 @@ _FLAGS: Final[Mapping[str, tuple[str, RefusalReason]]] = {  # of a flat circuit'
     "relay": ("always-on", RefusalReason.ALWAYS_ON),
     "shed-priority": ("never-backup", RefusalReason.NEVER_BACKUP),
 }
+_OF_CIRCUITS: Final = {Control.RELAY, Control.PRIORITY}
 _UNMAPPED: Final = "unmapped_tab_"
 _NOBODY: Final[Mapping[Control, RefusalReason]] = {
     Control.RELAY: RefusalReason.NO_SUCH_CIRCUIT,
@@ -63,18 +65,38 @@ _NOBODY: Final[Mapping[Control, RefusalReason]] = {
 
 def controls(forest: Forest, root: str, model: DataModel) -> Iterator[OfferedControl]:
     """Everything that the tree offers now, locked or not: whatever declares itself as settable, above all."""
+    named, others = _all(forest, root, model)
     covered: set[Place] = set()
-    for offered in _named(forest, root, model):
+    for offered in named:
         covered.add(offered.place)
         yield offered
-    for offered in _properties(forest, root, model):
+    for offered in others:
         if offered.declaration.settable and offered.place not in covered:
             yield offered
 
 
-def _named(forest: Forest, root: str, model: DataModel) -> Iterator[OfferedControl]:
-    """What has a command of its own."""
-    return _child_controls(forest, root) if model is DataModel.PARENT_CHILD else _flat_controls(forest.devices[root])
+def find_control(forest: Forest, root: str, model: DataModel, control: Control, subject: str) -> OfferedControl | None:
+    """What a command would be of, locked or not; ``None`` if there is no such control."""
+    if control is Control.DOMINANT_POWER_SOURCE and model is DataModel.PARENT_CHILD:
+        control = Control.ISLANDING
+    wanted = circuit_id(subject) if control in _OF_CIRCUITS else subject
+    for offered in controls(forest, root, model):
+        if (offered.control, offered.subject) == (control, wanted):
+            return offered
+        by_place = control is Control.PROPERTY and "/".join(offered.place) == subject
+        if by_place and offered.control is Control.CHARGER_LOCK:  # its command adds a name, and no rule
+            return attrs.evolve(offered, control=control, subject=subject)
+    return None
+
+
+def _all(forest: Forest, root: str, model: DataModel) -> tuple[Iterator[OfferedControl], Iterator[OfferedControl]]:
+    """What has a command of its own; and every property that is declared, as if it had none."""
+    if model is not DataModel.PARENT_CHILD:
+        panel = forest.devices[root]
+        return _flat_controls(panel), _flat_properties(panel)
+    parts = _parts(forest, root)
+    relays = SharedRelays(parts, forest.members(root), _lock)
+    return map(relays.complete, _child_controls(parts, root)), map(relays.complete, _child_properties(parts))
 
 
 def resolve_command(
@@ -100,33 +122,34 @@ def resolve_command(
 
 
 def _find(forest: Forest, root: str, model: DataModel, control: Control, subject: str) -> OfferedControl:
-    what = f"the {control} of {subject}" if control is not Control.PROPERTY else f"{control} {subject}"
-    wanted = circuit_id(subject) if _NOBODY[control] is RefusalReason.NO_SUCH_CIRCUIT else subject
-    for offered in (*controls(forest, root, model), *_also_properties(forest, root, model)):
-        if (offered.control, offered.subject) == (control, wanted):
-            if offered.refusal is not None:
-                raise SpanPanelLockedError(offered.refusal, what)
-            return offered
+    offered = find_control(forest, root, model, control, subject)
+    if offered is not None:
+        if offered.refusal is not None:
+            raise SpanPanelLockedError(offered.refusal, str(offered))
+        return offered
     reason = _NOBODY[control]
     if subject.startswith(_UNMAPPED):
         reason = RefusalReason.UNMAPPED_POSITION
     elif control is Control.PROPERTY:
         reason = _no_property(forest, root, model, subject)
-    elif _is_there(forest, root, model, wanted):
+    elif _is_there(forest, root, model, circuit_id(subject) if control in _OF_CIRCUITS else subject):
         reason = RefusalReason.NO_SUCH_CONTROL
-    kind = (
-        SpanPanelLockedError
-        if reason in {RefusalReason.NOT_SETTABLE, RefusalReason.AWAY}
-        else SpanPanelUnknownTargetError
-    )
-    raise kind(reason, what)
+    kind = SpanPanelLockedError if reason is RefusalReason.NOT_SETTABLE else SpanPanelUnknownTargetError
+    raise kind(reason, in_words(control, subject))
 
 
-def _also_properties(forest: Forest, root: str, model: DataModel) -> Iterator[OfferedControl]:
-    """What may be set by its place, too: its command adds a name, and no rule."""
-    for offered in _named(forest, root, model):
-        if offered.control is Control.CHARGER_LOCK:
-            yield attrs.evolve(offered, control=Control.PROPERTY, subject="/".join(offered.place))
+def _no_property(forest: Forest, root: str, model: DataModel, subject: str) -> RefusalReason:
+    named, others = _all(forest, root, model)
+    if any("/".join(offered.place) == subject for offered in named):
+        return RefusalReason.MODELLED
+    if any(offered.subject == subject for offered in others):
+        return RefusalReason.NOT_SETTABLE
+    return RefusalReason.NO_SUCH_PROPERTY
+
+
+def _property(node: Node, declared: PropertyDescription, lock: RefusalReason | None) -> OfferedControl:
+    subject = f"{node.device.id}/{node.id}/{declared.id}"
+    return offer(Control.PROPERTY, subject, (node, declared.id, lock), declared)
 
 
 # --- flat -------------------------------------------------------------------------------------------------------------
@@ -161,7 +184,17 @@ def _flat(
     is_bare = node.description is not None and node.description.properties is None
     declared = PropertyDescription(name, Datatype.ENUM, settable=True) if is_bare else node.declared(name)
     if declared is not None:
-        yield offer(control, subject, (node, name, lock or _settable(declared)), declared)
+        found = offer(control, subject, (node, name, lock or _settable(declared)), declared)
+        yield attrs.evolve(found, reaches=(subject,)) if control in _OF_CIRCUITS else found
+
+
+def _flat_properties(panel: Device) -> Iterator[OfferedControl]:
+    for node in panel.nodes.values():
+        described = None if node.description is None else node.description.properties
+        for declared in (described or {}).values():
+            locks = _FLAGS.get(declared.id) if node.type == NodeType.CIRCUIT else None
+            lock = None if locks is None else _flat_lock(node, *locks)
+            yield _property(node, declared, lock or _settable(declared))
 
 
 def _flat_lock(node: Node, name: str, reason: RefusalReason) -> RefusalReason | None:
@@ -192,8 +225,7 @@ def _parts(forest: Forest, root: str) -> list[Part]:
     return parts
 
 
-def _child_controls(forest: Forest, root: str) -> Iterator[OfferedControl]:
-    parts = _parts(forest, root)
+def _child_controls(parts: Sequence[Part], root: str) -> Iterator[OfferedControl]:
     circuits: dict[str, Part] = {}
     for part in parts:
         if part.kind is Kind.CIRCUIT:
@@ -209,24 +241,11 @@ def _child_controls(forest: Forest, root: str) -> Iterator[OfferedControl]:
             yield from _child(Control.CHARGER_LOCK, key, part, ("switch", "lock-state"))
 
 
-def _properties(forest: Forest, root: str, model: DataModel) -> Iterator[OfferedControl]:
-    """Every property that is declared, as if it had no command of its own."""
-    if model is DataModel.PARENT_CHILD:
-        for part in _parts(forest, root):
-            for found in properties(part):
-                yield _property(found.node, found.declared, _lock(part, found.node, found.declared))
-        return
-    for node in forest.devices[root].nodes.values():
-        described = None if node.description is None else node.description.properties
-        for declared in (described or {}).values():
-            locks = _FLAGS.get(declared.id) if node.type == NodeType.CIRCUIT else None
-            lock = None if locks is None else _flat_lock(node, *locks)
-            yield _property(node, declared, lock or _settable(declared))
-
-
-def _property(node: Node, declared: PropertyDescription, lock: RefusalReason | None) -> OfferedControl:
-    subject = f"{node.device.id}/{node.id}/{declared.id}"
-    return offer(Control.PROPERTY, subject, (node, declared.id, lock), declared)
+def _child_properties(parts: Iterable[Part]) -> Iterator[OfferedControl]:
+    for part in parts:
+        for found in properties(part):
+            lock = _lock(part, found.node, found.declared)
+            yield _property(found.node, found.declared, lock)
 
 
 def _child(
@@ -245,14 +264,6 @@ def _lock(part: Part, node: Node, declared: PropertyDescription) -> RefusalReaso
     if declared.id == "relay" and not _permits(node, "relay-controllable", when=True):
         return RefusalReason.NOT_CONTROLLABLE
     return _settable(declared)
-
-
-def _no_property(forest: Forest, root: str, model: DataModel, subject: str) -> RefusalReason:
-    if any("/".join(offered.place) == subject for offered in _named(forest, root, model)):
-        return RefusalReason.MODELLED
-    if any(offered.subject == subject for offered in _properties(forest, root, model)):
-        return RefusalReason.NOT_SETTABLE
-    return RefusalReason.NO_SUCH_PROPERTY
 
 
 def _is_there(forest: Forest, root: str, model: DataModel, subject: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..arguments import shown
+from ..command import on_one_relay
 from ..enums import Control, DominantPowerSource, GridState, LockState, RefusalReason, RelayState, ShedPriority
 from ..errors import SpanPanelCommandValueError
 from ..homie import (
@@ -26,8 +27,9 @@ from ..homie import (
     decode_value,
     encode_value,
 )
+from ..wiretext import printable
 
-__all__ = ["OfferedControl", "Place", "encode", "offer"]
+__all__ = ["OfferedControl", "Place", "encode", "in_words", "offer"]
 
 _CHOICES: Final[Mapping[Control, tuple[str, ...]]] = {
     Control.RELAY: (RelayState.OPEN, RelayState.CLOSED),
@@ -56,7 +58,11 @@ class OfferedControl:
         datatype: Homie's, as declared.
         choices: what may be written, where that is one of some words.
         minimum: the lowest number that may be written; likewise ``maximum``. ``None``: nobody says.
-        refusal: why it must not be commanded now; ``None`` if it may.
+        refusal: why it must not be commanded now; ``None`` if it may. A relay that several circuits share is locked by
+            whatever locks one of them.
+        reaches: the ids of the circuits that the command reaches, its own first. All that hang on one relay are opened
+            with it, and shed with it. Empty for what is of no circuit.
+        reaches_unknown: those of ``reaches`` that are no circuits of this panel, though the panel names them.
     """
 
     control: Control
@@ -69,6 +75,9 @@ class OfferedControl:
     minimum: float | None = None
     maximum: float | None = None
     refusal: RefusalReason | None = None
+    reaches: tuple[str, ...] = ()
+    reaches_unknown: tuple[str, ...] = ()
+    shared: tuple[Place, ...] = attrs.field(default=(), kw_only=True, repr=False, eq=False)
     declaration: PropertyDescription = attrs.field(kw_only=True, repr=False, eq=False)
 
     @property
@@ -77,12 +86,27 @@ class OfferedControl:
         return self.device_id, self.node_id, self.property_id
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """All properties that stand for the same piece of hardware, its own first."""
+        return self.place, *self.shared
+
+    def __str__(self) -> str:
+        """In words, with all that it reaches."""
+        return printable(in_words(self.control, self.subject, self.reaches))
+
+    @property
     def requester_id(self) -> str | None:
         """The property of the same node that says who asked last."""
         return _REQUESTER.get(self.control)
 
 
 _Found: TypeAlias = tuple[Node, str, RefusalReason | None]
+
+
+def in_words(control: Control, subject: str, reaches: tuple[str, ...] = ()) -> str:
+    """A control in words, with all that it reaches."""
+    what = f"{control} {subject}" if control is Control.PROPERTY else f"the {control} of {subject}"
+    return what + on_one_relay(reaches)
 
 
 def offer(

@@ -17,8 +17,8 @@ import span_trio
 from span_trio import errors
 from span_trio.command import Command, CommandOutcome
 from span_trio.enums import CommandResult, ConnectionReason, Control, RefusalReason
-from span_trio.homie import ConnectionEdge, Instant, Obstacle
-from span_trio.span import SchemaChange, SchemaChangeKind
+from span_trio.homie import ConnectionEdge, Instant, Obstacle, PropertyDescription
+from span_trio.span import OfferedControl, SchemaChange, SchemaChangeKind
 from span_trio.wiretext import get_logger, printable
 
 POISON = "\x1b]0;pwn\x07\x9b31m\x1b[2J\u202e\u2066\u2028\r\nforged: a line\x00\x7f\ud800"
@@ -104,12 +104,15 @@ def test_the_attributes_of_an_error_are_what_was_said() -> None:
 
 # --- what is made to be read ---
 
-COMMAND = Command(Control.RELAY, POISON, POISON, 1.0, NOW, 1)
+COMMAND = Command(Control.RELAY, POISON, POISON, 1.0, NOW, 1, (POISON, POISON))
+DECLARED = PropertyDescription("relay")
+OFFERED = OfferedControl(Control.RELAY, *4 * (POISON,), "enum", reaches=(POISON, POISON), declaration=DECLARED)
 IN_WORDS = [
     Obstacle(ConnectionReason.DEVICE_STATE, POISON),
     ConnectionEdge(False, ConnectionReason.DEVICE_STATE, POISON, POISON, 1, NOW),
     COMMAND,
     CommandOutcome(COMMAND, CommandResult.ACCEPTED, NOW, POISON, value=POISON),
+    OFFERED,
     SchemaChange(POISON, SchemaChangeKind.ADDED),
     SchemaChange(POISON, SchemaChangeKind.CHANGED, "unit", POISON, POISON),
 ]
