@@ -237,3 +237,24 @@ def test_relay_that_is_shared_is_one_command_and_one_answer_each() -> None:
             assert {who.retained(f"{device}/switch/relay/$target") for device in ids} == {b"OPEN"}
 
     virtual(main)
+
+
+def test_our_own_client_knows_what_else_a_simulated_relay_opens() -> None:
+    async def main() -> None:
+        options = PanelOptions(transport="mqtt", fetch_schema=False)
+        async with (
+            open_simulated_panel(modern_house()) as simulated,
+            open_span_panel("m", credentials=simulated.credentials, options=options, dialer=simulated.dial) as panel,
+        ):
+            keys = {found.name: key for key, found in panel.snapshot.circuits.items()}
+            shared = {keys[name] for name in SHARED}
+            offered = {each.subject: each for each in panel.controls() if each.control is Control.RELAY}
+            assert {key for key in offered if len(offered[key].reaches) > 1} == shared
+            outcome = await panel.set_circuit_relay(keys["Study"], "OPEN")
+            assert (outcome.result, set(outcome.reaches)) == (CommandResult.CONFIRMED, shared)
+            await trio.sleep(1.5)
+            assert {panel.snapshot.circuits[key].relay_state for key in shared} == {"OPEN"}
+            assert not any(panel.snapshot.circuits[key].instant_power_w for key in shared)
+            assert len(simulated.commands) == 1
+
+    virtual(main)
