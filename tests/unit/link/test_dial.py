@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from span_trio import PanelOptions, SpanPanelConnectionError
+from span_trio import PanelOptions, SpanPanelCertificateError, SpanPanelConnectionError
 from span_trio.link import dial, find_serial, open_link, tls_context
 from span_trio.link.streams import TcpStream, TlsStream
 from tests.ports import held_port
@@ -194,7 +194,9 @@ async def test_the_name_that_was_asked_for_must_stand_in_the_certificate() -> No
 
 async def test_a_certificate_of_another_ca_is_not_trusted() -> None:
     async with serving(tls_echo) as server:
-        assert "certificate verify failed" in str(await failed("127.0.0.1", server.port, tls_context(other_ca())))
+        error = await failed("127.0.0.1", server.port, tls_context(other_ca()))
+        assert isinstance(error, SpanPanelCertificateError)
+        assert "certificate verify failed" in str(error)
 
 
 async def test_a_peer_that_does_not_speak_tls_is_told() -> None:
@@ -212,6 +214,7 @@ async def test_a_peer_that_hangs_up_in_the_handshake_is_told() -> None:
     async with serving(hang_up) as server:
         error = await failed("127.0.0.1", server.port, certificates().client)
         assert "TLS with" in str(error)
+        assert not isinstance(error, SpanPanelCertificateError)
         assert error.answered
 
 
