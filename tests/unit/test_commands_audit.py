@@ -163,13 +163,17 @@ async def test_every_call_is_one_line_in_the_log_and_nothing_of_other_peoples_er
         outcome = await panel.set_circuit_relay(KITCHEN, "OPEN")
         with pytest.raises(SpanPanelCommandValueError) as refused:
             await panel.set_circuit_relay(KITCHEN, "BOGUS")
+        with pytest.raises(SpanPanelUnknownTargetError) as unknown:
+            await panel.set_property("nobody", "node", "property", "a private value")
     async with Desk().opened(authorise=authorise) as panel:
         with pytest.raises(ValueError, match="secret"):
             await panel.set_circuit_relay(KITCHEN, "OPEN")
     said = [record.message for record in caplog.records if record.name == "span_trio.commands"]
     assert said[0] == str(outcome)
     assert said[1].endswith(f": {refused.value}")
-    assert said[2].endswith(": ValueError")
+    assert said[2].endswith(f": {unknown.value.reason}")
+    assert said[3].endswith(": ValueError")
+    assert "private" not in caplog.text
     assert "secret" not in caplog.text
 
 

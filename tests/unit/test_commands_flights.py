@@ -40,6 +40,13 @@ async def test_a_command_that_was_written_may_undo_another_until_it_is_confirmed
     assert not flights.may_undo(TOPIC, "on")
 
 
+async def test_one_that_was_confirmed_while_its_call_waited_undoes_nothing() -> None:
+    flights = Flights()
+    with flights.flying(TOPIC, written("off")):
+        flights.saw([live(b"off")])
+    assert not flights.may_undo(TOPIC, "on")
+
+
 async def test_one_that_was_never_written_undoes_nothing() -> None:
     flights, flight = Flights(), written("off")
     assert flight.publication is not None

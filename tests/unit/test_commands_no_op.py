@@ -25,6 +25,7 @@ async def test_lesson_e_what_is_already_so_is_not_published_and_costs_no_time() 
         outcome = await panel.set_circuit_relay(KITCHEN, RelayState.CLOSED)
         assert (outcome.result, outcome.is_done, outcome.may_still_act) == (NO_OP, True, False)
         assert (outcome.sent_at, outcome.acknowledged_at, outcome.value) == (None, None, "CLOSED")
+        assert outcome.detail == ""
         assert trio.current_time() == began
     assert desk.orders == []
 

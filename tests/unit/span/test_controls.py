@@ -440,3 +440,15 @@ def test_a_value_that_is_refused_is_named_with_what_would_be_taken(
 def test_only_a_relay_says_who_asked_for_it() -> None:
     assert find(FlatPanel(), RELAY, KITCHEN).requester_id == "relay-requester"
     assert find(FlatPanel(), PRIORITY, KITCHEN).requester_id is None
+
+
+@pytest.mark.parametrize(
+    ("form", "wanted", "limits"),
+    [("10:20", 21, "10..20"), ("10:", 9, "10.."), (":20", 21, "..20"), ("0:0.5", 1, "0..0.5")],
+)
+def test_a_number_out_of_range_is_refused_with_the_range(form: str, wanted: float, limits: str) -> None:
+    panel = full_house()
+    level = {"datatype": "float", "format": form, "settable": True}
+    panel.redescribe(ROOT, nodes={"extra": {"properties": {"level": level}}})
+    with pytest.raises(SpanPanelCommandError, match=f"only within {limits}: "):
+        published(panel, PROPERTY, f"{ROOT}/extra/level", wanted)
