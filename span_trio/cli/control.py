@@ -15,13 +15,13 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NoReturn, TextIO
+from typing import Any, Final, NamedTuple, NoReturn, TextIO
 
 import attrs
 import click
 import trio
 
-from ..command import CommandOutcome, CommandRecord
+from ..command import CommandOutcome, CommandRecord, on_one_relay
 from ..enums import CommandResult, Control, GridState, LockState, RefusalReason, RelayState, ShedPriority
 from ..errors import (
     SpanPanelError,
@@ -30,16 +30,17 @@ from ..errors import (
     SpanPanelUnknownTargetError,
     SpanPanelValidationError,
 )
-from ..homie import Instant
 from ..opening import open_span_panel
 from ..panel import SpanPanel
 from ..snapshot import SpanPanelSnapshot
+from ..span import OfferedControl
 from ..threads import read_in_thread
 from .asking import DeclinedError, need_terminal
 from .connection import Panel, Positive, panel_options, run
 from .dashboard import power
 from .output import ask_for, note, say, say_json
-from .targets import Target, chargers, choose, circuits
+from .targets import Target, chargers, choose, circuits, named
+from .telling import as_json, sentence
 
 __all__ = ["OfflineError", "ask", "charge_limit", "evse_lock", "islanding", "priority", "relay"]
 
@@ -77,6 +78,13 @@ _JSON: Final = click.option("--json", "as_json", is_flag=True, help="The outcome
 _YES: Final = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
+class _Question(NamedTuple):
+    """What a person is asked about: the panel, who is meant, and who is reached with it."""
+
+    snapshot: SpanPanelSnapshot
+    reached: tuple[Target, ...]
+
+
 @attrs.frozen(kw_only=True)
 class _Wish:
     """What was typed.
@@ -84,7 +92,7 @@ class _Wish:
     Attributes:
         wanted: the value.
         whom: by id or name; ``None``: there is only one.
-        question: what a person must say yes to, of a snapshot and who it is about; ``None``: no question.
+        question: what a person must say yes to; ``None``: no question.
     """
 
     control: Control
@@ -92,7 +100,7 @@ class _Wish:
     whom: str | None = None
     within: float | None
     as_json: bool
-    question: Callable[[SpanPanelSnapshot, Target], str] | None = None
+    question: Callable[[_Question], str] | None = None
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------
@@ -198,7 +206,7 @@ def _carry_out(panel: Panel, wish: _Wish) -> NoReturn:
     except BaseException:
         for record in records:
             if record.error is not None and record.outcome is not None:  # ended from outside, after it was written
-                note(f"span-trio: not waited for to the end: {_sentence(record.outcome)}")
+                note(f"span-trio: not waited for to the end: {sentence(record.outcome)}")
         raise
     sys.exit(_EXIT_CODES[outcome.result])
 
@@ -210,14 +218,17 @@ async def _session(panel: Panel, wish: _Wish, records: list[CommandRecord]) -> C
     async with open_span_panel(panel.host, **panel.how, audit=audit) as opened:
         snapshot = opened.snapshot
         target = _target(wish, snapshot, opened.serial_number)
-        _check(opened, wish.control, target)
-        if wish.question is not None and not await ask(wish.question(snapshot, target)):
-            raise DeclinedError("nothing was sent")
+        offered = _check(opened, snapshot, wish.control, target)
+        asked = _Question(snapshot, (target, *(named(each, snapshot) for each in offered.reaches[1:])))
+        if wish.question is not None:
+            if not await ask(wish.question(asked)):
+                raise DeclinedError("nothing was sent")
+            _check_again(opened, asked, offered)
         outcome = await _send(opened, wish, target.id)
         if wish.as_json:
-            say_json(_as_json(outcome, target))
+            say_json(as_json(outcome, target))
         else:
-            say(_sentence(outcome, target))
+            say(sentence(outcome, [named(each, snapshot) for each in outcome.reaches] or [target]))
     return outcome
 
 
@@ -231,8 +242,11 @@ def _target(wish: _Wish, snapshot: SpanPanelSnapshot, serial_number: str) -> Tar
             return Target(serial_number)
 
 
-def _check(opened: SpanPanel, control: Control, target: Target) -> None:
+def _check(opened: SpanPanel, snapshot: SpanPanelSnapshot, control: Control, target: Target) -> OfferedControl:
     """Refuse before anybody is asked what the library would refuse; and in the words by which it was asked for.
+
+    Returns:
+        What is to be commanded.
 
     Raises:
         SpanPanelUnknownTargetError: there is no such control.
@@ -243,7 +257,28 @@ def _check(opened: SpanPanel, control: Control, target: Target) -> None:
     if not found:
         raise SpanPanelUnknownTargetError(RefusalReason.NO_SUCH_CONTROL, what)
     if found[0].refusal is not None:
-        raise SpanPanelLockedError(found[0].refusal, what)
+        raise SpanPanelLockedError(found[0].refusal, what + _others(found[0], snapshot))
+    return found[0]
+
+
+def _check_again(opened: SpanPanel, asked: _Question, before: OfferedControl) -> None:
+    """Refuse what would reach others than those that were asked about, while somebody thought.
+
+    Raises:
+        SpanPanelLockedError: it would.
+        OfflineError: nobody knows.
+    """
+    try:
+        offered = _check(opened, asked.snapshot, before.control, asked.reached[0])
+    except SpanPanelStaleDataError as error:
+        raise OfflineError(f"{error}; nothing was sent") from None
+    if not set(offered.reaches) <= set(before.reaches):
+        what = f"the {offered.control} of {asked.reached[0].in_full}{_others(offered, asked.snapshot)}"
+        raise SpanPanelLockedError(RefusalReason.REACHES_OTHERS, what)
+
+
+def _others(offered: OfferedControl, snapshot: SpanPanelSnapshot) -> str:
+    return on_one_relay([str(named(each, snapshot)) for each in offered.reaches])
 
 
 async def _send(opened: SpanPanel, wish: _Wish, subject: str) -> CommandOutcome:
@@ -264,17 +299,30 @@ async def _send(opened: SpanPanel, wish: _Wish, subject: str) -> CommandOutcome:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def _question_of_opening(snapshot: SpanPanelSnapshot, target: Target) -> str:
-    circuit = snapshot.circuits[target.id]
-    watts = circuit.instant_power_w
-    flow = "what it draws is not known" if watts is None else f"it draws {power(watts)} now"
-    if watts is not None and watts < 0:
-        flow = f"it feeds in {power(-watts)} now"
-    return f"Open {target.in_full}? It is {circuit.relay_state}, and {flow}; what hangs on it loses power."
+def _question_of_opening(asked: _Question) -> str:
+    snapshot, (target, *others) = asked
+    state = snapshot.circuits[target.id].relay_state
+    if not others:
+        flow = _flow("it", target, snapshot)
+        return f"Open {target.in_full}? It is {state}, and {flow}; what hangs on it loses power."
+    also = " and ".join(each.in_full for each in others)
+    flows = ", ".join(_flow(str(each), each, snapshot) for each in asked.reached)
+    both = f"{also} {'hang' if len(others) > 1 else 'hangs'} on the same relay and will open with it"
+    return f"Open {target.in_full}? {both}. It is {state}; {flows}; what hangs on them loses power."
 
 
-def _question_of_on_grid(_: SpanPanelSnapshot, target: Target) -> str:
-    return f"Assert that {target.in_full} is on the grid? Nothing is shed any more then, which may drain the battery."
+def _flow(name: str, target: Target, snapshot: SpanPanelSnapshot) -> str:
+    """What a circuit draws, or feeds in, in words."""
+    circuit = snapshot.circuits.get(target.id)
+    watts = None if circuit is None else circuit.instant_power_w
+    if watts is None:
+        return f"what {name} draws is not known"
+    return f"{name} feeds in {power(-watts)} now" if watts < 0 else f"{name} draws {power(watts)} now"
+
+
+def _question_of_on_grid(asked: _Question) -> str:
+    whose = asked.reached[0].in_full
+    return f"Assert that {whose} is on the grid? Nothing is shed any more then, which may drain the battery."
 
 
 async def ask(question: str, answers: TextIO | None = None) -> bool:
@@ -296,59 +344,3 @@ async def ask(question: str, answers: TextIO | None = None) -> bool:
     if not line:
         note("")
     return line.strip().lower() in {"y", "yes"}
-
-
-# --- telling ----------------------------------------------------------------------------------------------------------
-
-
-def _sentence(outcome: CommandOutcome, target: Target | None = None) -> str:
-    """How far it got, and what that means."""
-    command, result = outcome.command, outcome.result
-    what = f"the {command.control} of {command.subject if target is None else target}"
-    last = f"{what} ({'value not known' if outcome.value is None else f'last known: {outcome.value}'})"
-    wanted, within = command.wanted, f"within {command.within:g} s"
-    match result:
-        case CommandResult.CONFIRMED:
-            took = 1000 * (outcome.ended_at.monotonic - (outcome.sent_at or outcome.ended_at).monotonic)
-            return f"{result}: {what} is {wanted}, which the panel reported {took:.0f} ms after it was written"
-        case CommandResult.NO_OP:
-            return f"{result}: {what} is {wanted} already; nothing was sent"
-        case CommandResult.FAILED:
-            return f"{result}: {outcome.detail}; nothing was sent for {what}, nor will it be"
-        case CommandResult.ACCEPTED:
-            seen = f"{outcome.detail}, but {last} was not reported as {wanted} {within}"
-            return f"{result}: {seen}; it may still act, or have been dropped: look before you repeat it"
-        case CommandResult.UNCONFIRMED:
-            seen = f"{last} was told {wanted}, and nothing came back {within}"
-        case CommandResult.UNKNOWN:
-            seen = f"{last} was told {wanted}, and then the link was lost"
-    return f"{result}: {seen}; it may still act: do not just repeat it, look first"
-
-
-def _as_json(outcome: CommandOutcome, target: Target) -> dict[str, Any]:
-    command = outcome.command
-
-    def wall(instant: Instant | None) -> float | None:
-        return None if instant is None else instant.wall
-
-    return {
-        "command": {
-            "control": command.control,
-            "subject": command.subject,
-            "name": target.name,
-            "wanted": command.wanted,
-            "within": command.within,
-        },
-        "result": outcome.result,
-        "detail": outcome.detail,
-        "may_still_act": outcome.may_still_act,
-        "times": {
-            "called": wall(command.called_at),
-            "sent": wall(outcome.sent_at),
-            "acknowledged": wall(outcome.acknowledged_at),
-            "ended": wall(outcome.ended_at),
-        },
-        "value": outcome.value,
-        "target": outcome.target,
-        "requester": outcome.requester,
-    }

@@ -13,7 +13,7 @@ from ..snapshot import SpanPanelSnapshot
 from ..span import OfferedControl
 from .connection import Panel, panel_options, run
 from .output import OUT, Text, columns, say, say_json
-from .targets import Target, chargers, circuits
+from .targets import Target, chargers, circuits, named
 
 __all__ = ["controls"]
 
@@ -37,7 +37,7 @@ async def _controls(panel: Panel, as_json: bool) -> None:
     if as_json:
         say_json([_offered_as_json(*row) for row in rows])
         return
-    texts = [_texts(*row) for row in rows]
+    texts = [[*_texts(*row), _also(row[0], snapshot)] for row in rows]
     if not _out.is_terminal:
         say(*columns(*texts))
         return
@@ -46,11 +46,11 @@ async def _controls(panel: Panel, as_json: bool) -> None:
         table.add_column(name, no_wrap=name != "of")  # a long name takes two lines; all else is short
     before = None
     for row, (each, target, _) in zip(texts, rows, strict=True):
-        control, of, position, value, can_be, locked, _ = row
+        control, of, position, value, can_be, locked, _, also = row
         head = [of, position] if target != before else ["", ""]
         limits = "" if each.choices else f" {can_be}"
         lock = "" if each.refusal is None else f", {locked}"
-        table.add_row(*map(Text, (*head, control + limits, value + lock)))
+        table.add_row(*map(Text, (*head, control + limits, value + lock + (f", {also}" if also else ""))))
         before = target
     _out.print(table, soft_wrap=False)
 
@@ -75,6 +75,12 @@ def _is(offered: OfferedControl, snapshot: SpanPanelSnapshot) -> str | int | Non
             return None
 
 
+def _also(offered: OfferedControl, snapshot: SpanPanelSnapshot) -> str:
+    """What else it reaches."""
+    others = ", ".join(str(named(each, snapshot)) for each in offered.reaches[1:])
+    return f"one relay with {others}" if others else ""
+
+
 def _texts(offered: OfferedControl, target: Target, value: str | int | None) -> list[str]:
     limits = "" if offered.minimum is None else f"{offered.minimum:g}"
     limits += ".." + ("" if offered.maximum is None else f"{offered.maximum:g}")
@@ -91,6 +97,6 @@ def _texts(offered: OfferedControl, target: Target, value: str | int | None) -> 
 
 
 def _offered_as_json(offered: OfferedControl, target: Target, value: str | int | None) -> dict[str, Any]:
-    names = ("control", "subject", "device_id", "node_id", "property_id", "datatype", "choices", "minimum", "maximum")
-    plain = {name: getattr(offered, name) for name in names}
+    names = "control subject device_id node_id property_id datatype choices minimum maximum reaches reaches_unknown"
+    plain = {name: getattr(offered, name) for name in names.split()}
     return {**plain, "refusal": offered.refusal, "name": target.name, "positions": target.positions, "value": value}

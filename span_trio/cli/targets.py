@@ -20,7 +20,7 @@ import attrs
 from ..errors import SpanPanelError
 from ..snapshot import SpanPanelSnapshot
 
-__all__ = ["Target", "UnclearTargetError", "chargers", "choose", "circuits"]
+__all__ = ["Target", "UnclearTargetError", "chargers", "choose", "circuits", "named"]
 
 _LIKE: Final = 0.6
 _NEAR: Final = 3
@@ -62,6 +62,12 @@ class Target:
 def circuits(snapshot: SpanPanelSnapshot) -> list[Target]:
     """All circuits of a panel."""
     return [Target(circuit.circuit_id, circuit.name, circuit.tabs) for circuit in snapshot.circuits.values()]
+
+
+def named(circuit: str, snapshot: SpanPanelSnapshot) -> Target:
+    """The circuit with an id; one that the panel has not is called by that."""
+    found = snapshot.circuits.get(circuit)
+    return Target(circuit) if found is None else Target(circuit, found.name, found.tabs)
 
 
 def chargers(snapshot: SpanPanelSnapshot) -> list[Target]:

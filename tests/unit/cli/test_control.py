@@ -97,6 +97,8 @@ def test_the_outcome_as_json() -> None:
             "name": "Kitchen Lights",
             "wanted": "OPEN",
             "within": 5.0,
+            "reaches": ["57699a4684bd57559054fe73a9031840"],
+            "reaches_unknown": [],
         },
         "result": "confirmed",
         "detail": "",

@@ -152,6 +152,8 @@ def test_the_list_as_json(box: Box) -> None:
         "choices": [],
         "minimum": 6.0,
         "maximum": 40.0,
+        "reaches": [],
+        "reaches_unknown": [],
         "refusal": None,
         "name": "Garage Charger",
         "positions": [23, 25],
