@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, TypeVar, cast
 
 import trio
@@ -30,6 +30,7 @@ __all__ = [
     "is_cancelled",
     "open_background",
     "undisturbed",
+    "ungrouped_interrupts",
     "unprotected",
 ]
 
@@ -104,6 +105,20 @@ async def closed_on_failure(resource: trio.abc.AsyncResource) -> AsyncGenerator[
     except BaseException:
         await close_forcefully(resource)
         raise
+
+
+@contextlib.contextmanager
+def ungrouped_interrupts() -> Generator[None, None, None]:
+    """Let ctrl-C out of other people's nurseries as itself: trio's own `trio.open_tcp_stream` has one."""
+    interrupt: BaseException | None = None
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        interrupt = interrupt_in(group)
+        if interrupt is None:
+            raise
+    if interrupt is not None:
+        raise interrupt
 
 
 def interrupt_in(error: BaseException | None) -> KeyboardInterrupt | SystemExit | None:

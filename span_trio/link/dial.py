@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 import trio
 
-from ..background import closed_on_failure
+from ..background import closed_on_failure, ungrouped_interrupts
 from ..errors import SpanPanelCertificateError, SpanPanelConnectionError
 from .streams import TcpStream, TlsStream
 
@@ -39,7 +39,11 @@ async def dial(host: str, port: int, tls: ssl.SSLContext | None, *, step_timeout
     This is a checkpoint; when cancelled, or when a step fails, the socket is closed.
     """
     where = f"{host}:{port}"
-    with _explained(f"connecting to {where}"), _limited(f"no answer from {where}", step_timeout):
+    with (
+        _explained(f"connecting to {where}"),
+        _limited(f"no answer from {where}", step_timeout),
+        ungrouped_interrupts(),
+    ):
         tcp = TcpStream(await trio.open_tcp_stream(host, port))
     if tls is None:
         return tcp

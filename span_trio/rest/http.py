@@ -23,7 +23,7 @@ import attrs
 import httpx
 import trio
 
-from ..background import close_forcefully
+from ..background import close_forcefully, ungrouped_interrupts
 from ..errors import (
     SpanPanelAPIError,
     SpanPanelCertificateError,
@@ -142,9 +142,10 @@ async def exchange(client: httpx.AsyncClient, call: Call) -> Answer:
         SpanPanelOutcomeUnknownError: likewise, after what is irrevocable was sent.
     """
     _silence()
-    answer, failure = await _exchange(client, call)
-    if answer is None and failure is None:  # on an old connection that was hung up meanwhile (lesson D, HA CL 1.3.0)
-        answer, failure = await _exchange(client, call, again=True)
+    with ungrouped_interrupts():
+        answer, failure = await _exchange(client, call)
+        if answer is None and failure is None:  # on an old connection that was hung up (lesson D, HA CL 1.3.0)
+            answer, failure = await _exchange(client, call, again=True)
     if answer is not None:
         _log.debug("%s at %s answered %d", call.endpoint, call.where, answer.status)
         return answer

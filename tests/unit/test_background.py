@@ -9,8 +9,17 @@ import pytest
 import trio
 from trio.testing import MemoryReceiveStream, MemorySendStream
 
-from span_trio.background import close_forcefully, closed_on_failure, interrupt_in, open_background, undisturbed
+from span_trio import get_v2_status
+from span_trio.background import (
+    close_forcefully,
+    closed_on_failure,
+    interrupt_in,
+    open_background,
+    undisturbed,
+    ungrouped_interrupts,
+)
 from span_trio.errors import SpanPanelInternalError
+from span_trio.link import dial
 
 pytestmark = pytest.mark.virtual_time
 
@@ -240,6 +249,38 @@ async def test_a_group_of_the_block_that_holds_a_cancellation_keeps_what_else_is
         rest = error.split(trio.Cancelled)[1]
         assert rest is not None
         assert rest.exceptions == (own,)
+
+
+@pytest.mark.parametrize("through", ["dial", "REST"])
+async def test_ctrl_c_in_a_nursery_of_trio_s_own_comes_out_as_itself(
+    through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`trio.open_tcp_stream` races addresses in one; httpx uses it, too."""
+    interrupt = KeyboardInterrupt()
+
+    async def struck(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise BaseExceptionGroup("Exceptions from Trio nursery", [BaseExceptionGroup("inner", [interrupt])])
+
+    async def connect() -> None:
+        if through == "dial":
+            await dial("panel", 8883, None)
+        else:
+            await get_v2_status("panel")
+
+    monkeypatch.setattr(trio, "open_tcp_stream", struck)
+    assert await raised(connect) is interrupt
+
+
+async def test_other_groups_are_none_of_our_business() -> None:
+    group = ExceptionGroup("mine", [ValueError()])
+
+    async def block() -> None:
+        with ungrouped_interrupts():
+            await trio.lowlevel.checkpoint()
+            raise group
+
+    assert await raised(block) is group
 
 
 def test_an_interrupt_is_found_however_deep_it_is() -> None:
