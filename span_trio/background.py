@@ -13,10 +13,12 @@ The rules of this room:
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Any, TypeVar, cast
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import trio
 
@@ -29,6 +31,7 @@ __all__ = [
     "interrupt_in",
     "is_cancelled",
     "open_background",
+    "protected_exit",
     "undisturbed",
     "ungrouped_interrupts",
     "unprotected",
@@ -37,6 +40,7 @@ __all__ = [
 _log = get_logger("span_trio")
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 async def undisturbed(function: Callable[..., Awaitable[Any]], *arguments: Any, within: float = math.inf) -> None:
@@ -136,6 +140,35 @@ def _leaves(error: BaseException | None) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for each in cast("BaseExceptionGroup[BaseException]", error).exceptions for leaf in _leaves(each)]
     return [] if error is None else [error]
+
+
+class _ProtectedExit(contextlib.AbstractAsyncContextManager[_T, bool | None]):
+    def __init__(self, manager: contextlib.AbstractAsyncContextManager[_T, bool | None]) -> None:
+        self._manager: Final = manager
+
+    async def __aenter__(self) -> _T:
+        return await self._manager.__aenter__()
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._manager.__aexit__(kind, error, traceback)
+
+
+def protected_exit(
+    function: Callable[_P, contextlib.AbstractAsyncContextManager[_T, bool | None]],
+) -> Callable[_P, contextlib.AbstractAsyncContextManager[_T, bool | None]]:
+    """Keep ctrl-C from striking between the end of an ``async with`` block and the `contextlib.asynccontextmanager`.
+
+    It would not learn that the block has ended, then, and leave its nursery open.
+    """
+
+    @functools.wraps(function)
+    def protected(*arguments: _P.args, **options: _P.kwargs) -> contextlib.AbstractAsyncContextManager[_T, bool | None]:
+        return _ProtectedExit(function(*arguments, **options))
+
+    return protected
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ import trio
 from .accumulate import PanelAccumulator
 from .arguments import demand_type
 from .auditor import Audit, Auditor
-from .background import is_cancelled, open_background
+from .background import is_cancelled, open_background, protected_exit
 from .commands import Authorise, Commands
 from .credentials import SpanCredentials
 from .errors import SpanPanelCertificateError, SpanPanelTimeoutError
@@ -41,6 +41,7 @@ __all__ = ["fetch_snapshot", "open_span_panel"]
 _CREDENTIALS: Final = "SpanCredentials, or an async function that gives them"
 
 
+@protected_exit
 @contextlib.asynccontextmanager
 async def open_span_panel(
     host: str,

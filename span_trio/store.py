@@ -24,7 +24,7 @@ from .errors import SpanPanelValidationError
 from .threads import read_in_thread, write_in_thread
 from .wiretext import get_logger
 
-__all__ = ["check_store", "load_credentials", "save_credentials"]
+__all__ = ["check_private", "check_store", "load_credentials", "save_credentials"]
 
 _log = get_logger("span_trio.store")
 
@@ -62,6 +62,22 @@ async def load_credentials(path: _Path) -> SpanCredentials | None:
     except (_UnfitError, SpanPanelValidationError) as error:
         why = str(error)
     raise SpanPanelValidationError(f"cannot read {os.fspath(path)}: {why}")
+
+
+def check_private(path: Path) -> None:
+    """Refuse a file that others may write to, and warn of one that they may read, as `load_credentials` does.
+
+    Raises:
+        SpanPanelValidationError: others may write to it, or it is not there any more.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):  # or it is a pipe, from whoever has started us
+            _check_privacy(path, status)
+    except OSError as error:
+        raise SpanPanelValidationError(f"cannot read {path}: {error.strerror}") from None
+    except _UnfitError as error:
+        raise SpanPanelValidationError(f"cannot read {path}: {error}") from None
 
 
 async def save_credentials(path: _Path, credentials: SpanCredentials) -> None:

@@ -15,7 +15,7 @@ import trio
 
 from ..credentials import SpanCredentials
 from ..options import PanelOptions
-from .panels import find_stored, read_text
+from .panels import find_stored, read_credentials, read_text
 
 __all__ = ["Panel", "Positive", "panel_options", "run"]
 
@@ -123,8 +123,8 @@ class Positive(click.FloatRange):
 
 
 def run(function: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
-    """`trio.run`, where ctrl-C comes out of what the main task awaits, and never in a group."""
-    return trio.run(function, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
+    """`trio.run`. Ctrl-C may strike what blocks, too: writing to a pipe that nobody reads."""
+    return trio.run(function, *arguments)
 
 
 def panel_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -154,7 +154,7 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         stored, store = SpanCredentials(), None
         if credentials_file is not None:
-            stored = SpanCredentials.from_json(read_text(credentials_file))
+            stored = read_credentials(credentials_file)
         elif not no_store and (known := find_stored(host, serial)) is not None:
             host, stored, store = known.host, known.credentials, known.path
         given = {

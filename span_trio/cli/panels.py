@@ -21,9 +21,19 @@ import click
 from ..credentials import SpanCredentials
 from ..errors import SpanPanelAPIError, SpanPanelError, SpanPanelValidationError
 from ..homie import is_valid_id
+from ..store import check_private
 from ..wiretext import get_logger
 
-__all__ = ["HOME_VARIABLE", "StoredPanel", "UnclearNameError", "find_stored", "path_of", "read_text", "stored_panels"]
+__all__ = [
+    "HOME_VARIABLE",
+    "StoredPanel",
+    "UnclearNameError",
+    "find_stored",
+    "path_of",
+    "read_credentials",
+    "read_text",
+    "stored_panels",
+]
 
 _log = get_logger("span_trio.cli")
 
@@ -95,9 +105,20 @@ def read_text(path: Path) -> str:
     raise SpanPanelValidationError(f"cannot read {path}: {why}")
 
 
+def read_credentials(path: Path) -> SpanCredentials:
+    """The credentials in a file, which holds secrets.
+
+    Raises:
+        SpanPanelValidationError: it cannot be read, holds something else, or others may write to it.
+    """
+    text = read_text(path)
+    check_private(path)
+    return SpanCredentials.from_json(text)
+
+
 def _read(path: Path) -> StoredPanel:
     try:
-        return StoredPanel(path, SpanCredentials.from_json(read_text(path)))
+        return StoredPanel(path, read_credentials(path))
     except SpanPanelValidationError as error:
         if str(path) in str(error):
             raise

@@ -18,7 +18,7 @@ from ..onboard import find_ca
 from ..options import PanelOptions
 from ..rest import SpanRestClient, download_ca_cert
 from .output import note
-from .panels import find_stored, read_text
+from .panels import find_stored, read_credentials
 
 __all__ = [
     "JSON",
@@ -118,7 +118,7 @@ def rest_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         credentials, file = SpanCredentials(), credentials_file
         if file is not None:
-            credentials = SpanCredentials.from_json(read_text(file))
+            credentials = read_credentials(file)
         elif not no_store and (stored := find_stored(host)) is not None:
             host, file, credentials = stored.host, stored.path, stored.credentials
         options = PanelOptions(http_port=http_port, https_port=https_port)
@@ -151,6 +151,7 @@ async def to_the_end(function: Callable[[], Awaitable[_T]]) -> _T:
     results: list[_T] = []
     errors: list[Exception] = []
 
+    @trio.lowlevel.enable_ki_protection
     async def task() -> None:
         try:
             results.append(await function())

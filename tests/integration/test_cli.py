@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +36,7 @@ def plain(port: int) -> list[object]:
 
 def test_snapshot_over_tls_with_stored_credentials(house: Broker, tmp_path: Path) -> None:
     stored = tmp_path / "panel.json"
+    stored.touch(0o600)
     stored.write_text(SpanCredentials(serial_number=ROOT, ca_pem=house.ca_pem).to_json())
     done = span_trio("snapshot", HOST, "--credentials", stored, "--port", house.tls_port, "--json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -55,6 +60,47 @@ def test_watch(own: Broker, tmp_path: Path) -> None:
         assert "  grid 12345 W  " in watching.stdout.readline()
         assert watching.stdout.read() == ""
         assert watching.wait(PATIENCE) == 0
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Programs hear ctrl-C, though whoever started the tests may have them ignore it, as a shell does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_ends_a_recording_to_a_pipe_that_nobody_reads(house: Broker, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    command = [str(PROGRAM), "record", *map(str, plain(house.port)), str(tmp_path / "pipe")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env={}) as recording:  # noqa: S603
+        for _ in waiting_for(recording.pid, "wait_for_partner"):
+            time.sleep(0.01)
+        recording.send_signal(signal.SIGINT)
+        assert recording.wait(PATIENCE) == 130
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_ends_watching_into_a_pipe_that_is_full(own: Broker) -> None:
+    command = [str(PROGRAM), "watch", *map(str, plain(own.port)), "--json", "--interval", "0"]
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, env={}) as watching,  # noqa: S603
+        Publisher(own.port) as publisher,
+    ):
+        for _ in waiting_for(watching.pid, "pipe_write"):  # which has room for 64 KiB
+            publisher.publish(f"ebus/5/{ROOT}/upstream-lugs/active-power", f"{time.monotonic():.3f}")
+            time.sleep(0.01)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(PATIENCE) == 130
+
+
+def waiting_for(pid: int, what: str) -> Iterator[None]:
+    """Until a process waits for that in the kernel; or for 5 s, where the kernel does not tell."""
+    deadline = time.monotonic() + 5
+    while what not in Path(f"/proc/{pid}/wchan").read_text() and time.monotonic() < deadline:
+        yield
 
 
 @pytest.mark.parametrize("redact", [False, True])

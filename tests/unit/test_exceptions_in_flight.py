@@ -14,6 +14,8 @@ import span_trio
 SOURCES = sorted(Path(span_trio.__file__).parent.rglob("*.py"))
 HELPERS = {"close_forcefully", "undisturbed"}
 """Of `span_trio.background`: what is awaited by them cannot take the place of an exception in flight."""
+PASSED_ON = "return await self._manager.__aexit__(kind, error, traceback)"
+"""What a manager does that is another one's: it is that one's exit, and nothing behind it."""
 SUSPENDS = (ast.Await, ast.AsyncWith, ast.AsyncFor)
 THREADS = {"to_thread", "open_file", "wrap_file", "run_process", "Path", "start_thread_soon", "Thread"}
 
@@ -26,7 +28,7 @@ def on_the_way_out(tree: ast.AST) -> Iterator[ast.stmt]:
                 yield from node.finalbody
                 for handler in node.handlers:
                     yield from handler.body
-            case ast.AsyncFunctionDef(name="__aexit__"):
+            case ast.AsyncFunctionDef(name="__aexit__") if ast.unparse(node.body[-1]) != PASSED_ON:
                 yield from node.body
 
 

@@ -1,5 +1,6 @@
 """The options by which every command finds its panel: where each goes, and what is refused."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,16 @@ def test_what_click_refuses(arguments: list[str]) -> None:
     result = run("snapshot", "panel.local", *arguments)
     assert result.exit_code == 2
     assert f"Invalid value for '{arguments[0]}'" in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes as POSIX has them")
+def test_credentials_that_others_may_write_are_refused_and_those_they_may_read_are_warned_of(
+    panel: FakePanel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = file(tmp_path, SpanCredentials(serial_number="nt-1", passphrase=SECRET).to_json())
+    path.chmod(0o666)
+    assert "others may write to it" in fails(2, "snapshot", "panel.local", "--credentials", path)
+    assert not panel.given
+    path.chmod(0o644)
+    assert run("snapshot", "panel.local", "--credentials", path).exit_code == 0
+    assert f"others may read {path}" in caplog.text
