@@ -20,6 +20,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeAlias
 
+import attrs
 import trio
 
 from .arguments import demand, demand_type, is_time
@@ -82,7 +83,7 @@ class Commands:
         self._tracker = tracker
         self._authorise = authorise
         self._closed = False
-        self._turns: dict[str, trio.Lock] = {}  # by topic
+        self._turns: dict[str, trio.Lock] = {}  # see `_hardware`
         self._flights: Final = Flights()
 
     # --- what the accumulator tells ---
@@ -107,12 +108,13 @@ class Commands:
         """Command something, and wait for what becomes of it. See `SpanPanel.set_circuit_relay`."""
         if within is None:
             within = RELAY_DEADLINE if control is Control.RELAY else DEADLINE
-        found = self._tracker.find_control(control, subject) if isinstance(subject, str) else None  # type: ignore[redundant-expr]
-        reach = ((), ()) if found is None else (found.reaches, found.reaches_unknown)
-        command = Command(control, subject, wanted, within, now(), self._tracker.tree.epoch, *reach)
+        command = Command(control, subject, wanted, within, now(), self._tracker.tree.epoch)
+        is_known, command = self._reaching(command)
         self.auditor.expected += 1
         try:
             await trio.lowlevel.checkpoint()
+            if not is_known:  # it was not there when it was called, and may be now
+                _, command = self._reaching(command)
             outcome = await self._send(command)
         except BaseException as error:
             self._tell(CommandRecord(command, self._known_of(command), error))
@@ -122,6 +124,14 @@ class Commands:
             return outcome
         finally:
             self.auditor.expected -= 1
+
+    def _reaching(self, command: Command) -> tuple[bool, Command]:
+        """Whether there is such a control now; and the command, with all that it reaches."""
+        subject: object = command.subject  # of whatever type
+        found = self._tracker.find_control(command.control, subject) if isinstance(subject, str) else None
+        if found is None:
+            return False, command
+        return True, attrs.evolve(command, reaches=found.reaches, reaches_unknown=found.reaches_unknown)
 
     async def _send(self, command: Command) -> CommandOutcome:
         demand_type(command.subject, str, f"the id for the {command.control}", "text")
@@ -134,9 +144,9 @@ class Commands:
             offered, _ = self._check(command)
         held: list[trio.Lock] = []
         try:
-            with trio.CancelScope(deadline=deadline) as scope:  # noqa: ASYNC912 - there is at least one topic
-                for topic in sorted(self._topics(offered)):  # all in one order, so that no two wait for each other
-                    turn = self._turns.setdefault(topic, trio.Lock())
+            with trio.CancelScope(deadline=deadline) as scope:  # noqa: ASYNC912 - there is at least one
+                for name in self._hardware(command, offered):
+                    turn = self._turns.setdefault(name, trio.Lock())
                     await turn.acquire()
                     held.append(turn)
             if scope.cancelled_caught:
@@ -158,6 +168,15 @@ class Commands:
         if self._is_so(topic, flight):
             return self._outcome(command, offered, CommandResult.NO_OP)
         return await self._fly(topic, payload, flight, deadline)
+
+    def _hardware(self, command: Command, offered: OfferedControl) -> list[str]:
+        """What a command takes turns at: its property, or the relays of all circuits that it may come to reach.
+
+        In an order that is the same for all, so that no two wait for each other.
+        """
+        if offered.property_id == "relay" and command.reaches:
+            return sorted(f"relay of {circuit}" for circuit in command.reaches)
+        return [property_topic(self._tracker.tree.domain, *offered.place)]
 
     def _topics(self, offered: OfferedControl) -> tuple[str, ...]:
         """The topics of all that stands for the commanded piece of hardware, the property's own first."""

@@ -39,6 +39,7 @@ class Flight:
     targeted: bool = False  # the panel has taken it as its target
     link_lost: bool = False
     shared: tuple[str, ...] = ()  # other topics that stand for the same piece of hardware
+    number: int = 0  # in the order in which they were begun
 
     @property
     def is_out(self) -> bool:
@@ -70,6 +71,7 @@ class Flights:
         self._there: dict[str, bool] = {}  # by $state topic: whether that speaker is not gone
         self._flying: dict[str, Flight] = {}  # by topic: one at a time
         self._unsettled: dict[str, list[Flight]] = {}  # by topic: written and not confirmed, the newest last
+        self._begun = 0
 
     def saw(self, messages: Iterable[Message], is_certain: Callable[[str], bool] = lambda _: True) -> None:
         """Messages of the current link, in wire order; ``is_certain``: of which devices they are the panel's own."""
@@ -101,6 +103,8 @@ class Flights:
         """Watch for what is reported of a command, for as long as its call waits. Its speakers are there."""
         self._there.update(dict.fromkeys(flight.speakers, True))
         self._flying[topic] = flight
+        self._begun += 1
+        flight.number = self._begun
         try:
             yield
         finally:
@@ -116,9 +120,11 @@ class Flights:
         return not all(same(each.wanted, wanted) for each in earlier)
 
     def _settle(self, topic: str, flight: Flight) -> None:
-        """It is so: what was written earlier has been dealt with."""
+        """It is so: this one and what was written before it has been dealt with."""
         for name in (topic, *flight.shared):
-            self._unsettled.pop(name, None)
+            later = [each for each in self._unsettled.pop(name, ()) if each.number > flight.number]
+            if later:
+                self._unsettled[name] = later
 
 
 def _means(payload: bytes, offered: OfferedControl, wanted: Value) -> bool:

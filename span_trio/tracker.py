@@ -205,10 +205,11 @@ class PanelTracker:
         return tuple(controls(self.tree.forest, self.tree.root, self._model_of_now()))
 
     def find_control(self, control: Control, subject: str) -> OfferedControl | None:
-        """See `span.find_control`; ``None`` while the panel is not live, too."""
-        if self.tree.obstacle is not None:
+        """See `span.find_control`; of what the tree says now, live or not."""
+        model = data_model(self.tree.forest, self.tree.root).model
+        if model not in {DataModel.FLAT, DataModel.PARENT_CHILD}:
             return None
-        return find_control(self.tree.forest, self.tree.root, self._model_of_now(), control, subject)
+        return find_control(self.tree.forest, self.tree.root, model, control, subject)
 
     def resolve_command(self, control: Control, subject: str, wanted: object) -> tuple[OfferedControl, bytes]:
         """See `span.resolve_command`.

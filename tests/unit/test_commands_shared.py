@@ -235,3 +235,40 @@ async def test_what_was_written_over_a_lost_link_may_still_act_on_the_other_circ
         desk.answer = acknowledge
         assert (await panel.set_circuit_relay(B, "CLOSED")).result is ACCEPTED
         assert (await panel.set_circuit_relay(C, "CLOSED")).result is NO_OP
+
+
+async def test_a_late_word_on_the_first_does_not_settle_what_was_written_after_it() -> None:
+    desk = desk_of(acknowledge)
+    async with desk.opened() as panel:
+        for circuit, state in ((A, "OPEN"), (B, "CLOSED")):
+            assert (await panel.set_circuit_relay(circuit, state)).result is ACCEPTED
+        for circuit in (A, B):
+            desk.broker.publish(relay(circuit), "OPEN")
+        await panel.ping()
+        assert (await panel.set_circuit_relay(A, "OPEN")).result is ACCEPTED  # for B's CLOSED may still act
+    assert desk.payloads == [b"OPEN", b"CLOSED", b"OPEN"]
+
+
+async def test_who_shares_only_for_a_while_takes_turns_all_the_same() -> None:
+    desk = desk_of(ignore)
+
+    async def authorise(command: Command) -> None:
+        if command.subject == B:  # while this one is looked at, they do not share
+            desk.broker.publish(shared(A), "")
+            await trio.sleep(0.1)
+
+    async with desk.opened(authorise=authorise) as panel, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def act() -> None:
+            await trio.sleep(0.5)
+            desk.broker.publish(shared(A), B)
+            await trio.sleep(0.5)
+            assert len(desk.orders) == 1
+            desk.broker.publish(relay(A), "OPEN")
+            await trio.sleep(0.5)
+            desk.broker.publish(relay(B), "CLOSED")
+
+        first, second = await several(panel, (A, "OPEN"), (B, "CLOSED"))
+        assert {first.result, second.result} == {CONFIRMED}
+    assert desk.payloads == [b"OPEN", b"CLOSED"]
