@@ -19,7 +19,7 @@ from span_trio.mqtt.framing import Framer
 from span_trio.simulator import packets
 from span_trio.simulator.packets import PacketType
 
-from .commands_house import OTHERS, PLANS, RETAINED, UNRETAINED, topic
+from .commands_house import OTHERS, PLANS, ROOT, House, topic
 
 __all__ = ["Broker", "Delivery", "Event", "Heard"]
 
@@ -246,12 +246,14 @@ class Broker:
 
     Args:
         after: see `After`.
+        house: whose device it is.
         plans: how commands are answered, one after the other, and over again.
     """
 
-    def __init__(self, after: After, plans: tuple[str, ...]) -> None:
+    def __init__(self, after: After, house: House, plans: tuple[str, ...]) -> None:
         self.after: Final = after
-        self.retained: Final = dict(RETAINED)
+        self.house: Final = house
+        self.retained: Final = dict(house.retained)
         self.events: Final[list[Event]] = []
         self.heard: Final[list[Heard]] = []
         self.links: Final[list[Link]] = []
@@ -320,7 +322,7 @@ class Broker:
 
     def publish(self, name: str, payload: bytes, *, retain: bool = True) -> None:
         """A live message, to whoever has subscribed."""
-        if retain and not name.startswith(topic(UNRETAINED)):
+        if retain and not (self.house.event and name.startswith(topic(self.house.event))):
             self.retained[name] = payload
             if not payload:
                 del self.retained[name]
@@ -335,7 +337,7 @@ class Broker:
     # --- the device ---
 
     def _obey(self, link: Link, command: packets.Publish) -> None:
-        ready = self.retained.get(topic("$state")) == b"ready"
+        ready = self.retained.get(topic(f"{ROOT}/$state")) == b"ready"
         self.heard.append(Heard(trio.current_time(), link.number, command.topic, command.payload, ready))
         plan = PLANS[self._plans[(len(self.heard) - 1) % len(self._plans)]]
         for delay, deed in plan:
@@ -344,7 +346,7 @@ class Broker:
             else:
                 self._do(deed, link, command)
 
-    def _do(self, deed: str, link: Link, command: packets.Publish) -> None:
+    def _do(self, deed: str, link: Link, command: packets.Publish) -> None:  # noqa: C901 - a table would be no shorter
         name = command.topic.removesuffix("/set")
         other = OTHERS.get(command.payload, b"")
         match deed:
@@ -354,9 +356,9 @@ class Broker:
             case "value":
                 if name.endswith("/relay"):
                     self.publish(f"{name}-requester", b"USER")
-                self.publish(name, command.payload)
+                self._report(name, command.payload)
             case "other":
-                self.publish(name, other)
+                self._report(name, other)
             case "target":
                 self.publish(f"{name}/$target", command.payload)
             case "other target":
@@ -367,10 +369,22 @@ class Broker:
                 self.retained[name] = command.payload
                 for each in self.links:
                     self._tell(each, name, command.payload, retained=True)
+            case "lost" | "ready":
+                self.publish(topic(f"{ROOT}/$state"), deed.encode())
+            case "gone" | "there":
+                device = name.split("/")[2]
+                self.publish(topic(f"{device}/$state"), b"lost" if deed == "gone" else b"ready")
             case "nonsense":
                 self.publish(name, b"\xff")
             case _:
                 raise AssertionError(deed)
+
+    def _report(self, name: str, payload: bytes) -> None:
+        """It is so: of all that is the same piece of hardware."""
+        self.publish(name, payload)
+        path = name.removeprefix(topic(""))
+        for other in sorted(self.house.hardware(path, self.retained.get(self.house.sharing, b"")) - {path}):
+            self.publish(topic(other), payload)
 
     def values(self) -> Iterator[tuple[str, bytes]]:
         """What it has published, its ``$state`` and ``$description`` apart."""

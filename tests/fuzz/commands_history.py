@@ -12,10 +12,10 @@ from span_trio import CommandOutcome, CommandRecord
 from span_trio.simulator.packets import Publish
 
 from .commands_broker import Event, Heard
-from .commands_house import ASKS, Ask, topic
+from .commands_house import FLAT, Ask, House
 from .commands_view import NEVER, View
 
-__all__ = ["CHECKS", "NOBODYS", "TEXTS", "Call", "Demand", "History", "Violation", "Write", "judge_audit", "owners"]
+__all__ = ["CHECKS", "NOBODYS", "Call", "Demand", "History", "Violation", "Write", "judge_audit", "owners"]
 
 CHECKS: Final = frozenset(
     {
@@ -27,10 +27,11 @@ CHECKS: Final = frozenset(
         "late",  # ... or at its deadline, or behind it
         "epoch",  # ... or over another link than that of its call, or over one that is known to be lost
         "live",  # ... or while the panel is not live
-        "lock",  # ... or while it is locked, or not offered
+        "lock",  # ... or while it, or what shares its relay, is locked, or not offered
+        "reach",  # ... or where it reaches circuits that it did not name when it was called
         "format",  # ... or outside of the format, retained, or at another QoS than its property's
-        "ping",  # a relay command is written only behind a PINGRESP of the last second
-        "turn",  # commands to one property take turns
+        "ping",  # what moves something is written only behind a PINGRESP of the last second
+        "turn",  # commands to one property, or to one relay, take turns
         "confirmed",  # CONFIRMED: the value was seen, at this very instant; whenever it was seen, CONFIRMED
         "accepted",  # ACCEPTED: acknowledged, or taken as the target; UNCONFIRMED: neither
         "unknown",  # UNKNOWN: the link ended at this very instant; whenever it did, UNKNOWN
@@ -43,11 +44,7 @@ CHECKS: Final = frozenset(
 )
 Demand = Callable[[object, str, str], None]
 """That something holds, by a check, in words."""
-TEXTS: Final = {
-    topic(ask.path) + "/set": {each.payload for each in ASKS.values() if each.path == ask.path} for ask in ASKS.values()
-}
-"""By topic of a command: what may be written there."""
-NOBODYS: Final = View(-1)
+NOBODYS: Final = View(-1, FLAT)
 _CLOSE_GRACE: Final = 1.0
 
 
@@ -75,6 +72,8 @@ class Call:
     link: View | None = None
     """The link of the call."""
     write: Write | None = None
+    reaches: tuple[str, ...] | None = None
+    """What it is said to reach; ``None``: nobody was told."""
 
     def __str__(self) -> str:
         end = self.error.__class__.__name__ if self.outcome is None else f"{self.outcome.result}"
@@ -91,11 +90,14 @@ class Write:
     link: View
     packet: Publish
     owner: Call
+    hardware: frozenset[str]
+    """The paths that may have stood for the same piece of hardware then."""
 
 
 class History(NamedTuple):
     """All that is known of a run."""
 
+    house: House
     events: list[Event]
     heard: list[Heard]
     calls: list[Call]

@@ -32,7 +32,8 @@ from span_trio import (
 
 from .commands_broker import Broker
 from .commands_history import CHECKS, Call, History, Violation
-from .commands_house import ASKS, DESCRIPTIONS, DRIVE, FIRST, PLANS, ROOT, Ask, topic
+from .commands_house import PLANS, ROOT, Ask, topic
+from .commands_house3 import HOUSES
 from .commands_oracle import judge
 
 __all__ = ["DEMANDED", "REACHED", "Schedule", "Step", "play", "run_all"]
@@ -51,6 +52,7 @@ class Schedule(NamedTuple):
     audit: str = ""
     held: int = 256
     """How many records may wait for ``audit``."""
+    house: str = "flat"
     patient: bool = True
     """Whether the panel is closed only when all calls have ended."""
 
@@ -79,6 +81,9 @@ DEMANDED: Final = {
     "cancelled: written": 0.01,
     "confirmed in a later epoch": 0.01,
     "heard behind the end of its call": 0.02,
+    "written: shared": 0.08,
+    "reaches others": 0.003,
+    "value of one that is gone": 0.03,
 }
 """The share of runs that must have come to it: a machine that never confirms proves nothing."""
 
@@ -104,7 +109,8 @@ class World:
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
-        self.broker = Broker(self._after, schedule.plans)
+        self.house = HOUSES[schedule.house]
+        self.broker = Broker(self._after, self.house, schedule.plans)
         self.calls: list[Call] = []
         self.records: list[CommandRecord] = []
         self.clock = MockClock(autojump_threshold=0)
@@ -120,7 +126,9 @@ class World:
         with quiet, patch.object(auditor, "_HELD", self.schedule.held):
             trio.run(self._live, clock=self.clock)
         broker = self.broker
-        return History(broker.events, broker.heard, self.calls, self.records, self.schedule.audit, self.missed)
+        return History(
+            self.house, broker.events, broker.heard, self.calls, self.records, self.schedule.audit, self.missed
+        )
 
     async def _live(self) -> None:
         steps = iter(self.schedule.steps)
@@ -178,7 +186,7 @@ class World:
         broker, link = self.broker, self.broker.link
         match step:
             case ("ask", name, within, hook):
-                self._ask(ASKS[name], within, hook)
+                self._ask(self.house.asks[name], within, hook)
             case ("cancel", number):
                 still = [call for call in self.calls if call.ended is None]
                 if still:
@@ -193,13 +201,14 @@ class World:
             case ("publish", path, payload):
                 broker.publish(topic(path), payload)
             case ("describe", name):
-                broker.publish(topic("$description"), DESCRIPTIONS[name].payload)
+                described = self.house.descriptions[name]
+                broker.publish(topic(f"{described.device}/$description"), described.payload)
             case ("republish",):
                 for name, payload in broker.values():
                     broker.publish(name, payload)
             case ("return", whole):
-                broker.publish(topic("$state"), b"lost")
-                broker.publish(topic("$state"), b"ready")
+                broker.publish(topic(f"{ROOT}/$state"), b"lost")
+                broker.publish(topic(f"{ROOT}/$state"), b"ready")
                 for name, payload in broker.values() if whole else ():
                     broker.publish(name, payload)
             case ("replay",):
@@ -254,6 +263,7 @@ class World:
         with call.scope:
             try:
                 call.outcome = await method(*call.ask.arguments[:-1], call.wanted, within=within)
+                call.reaches = call.outcome.reaches
             except BaseException as error:
                 call.error = error
                 if isinstance(error, trio.Cancelled):
@@ -269,6 +279,7 @@ class World:
     async def _authorise(self, command: Command) -> bool | None:
         call = self._tasks[trio.lowlevel.current_task()]
         call.authorised += 1
+        call.reaches = command.reaches
         if command.wanted is not call.wanted:
             raise Violation("audit: authorise is asked about another command")
         if call.hook == "hang":
@@ -293,18 +304,10 @@ class World:
 _WITHIN: Final = (None, None, None, 2.0, 1.0, 0.3, 6.0, 20.0)
 _HOOKED: Final = (*20 * ("",), *_HOOKS, "hang")
 _GAPS: Final = (0.0, 0.0, -1.0, -2.0, -3.0, -5.0, 0.001, 0.01, 0.1, 0.2, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0)
-_OFTEN: Final = ("first OPEN", "first CLOSED", "limit 10", "limit 16")
 _DEEDS: Final[list[Step]] = [
     *(("cancel", number) for number in (0, 1, 0)),
     *(("sleep", seconds, unstalls) for seconds in (0.5, 2.0, 6.0) for unstalls in (False, True)),
-    *(("publish", f"{FIRST}/relay", payload) for payload in (b"OPEN", b"CLOSED", b"")),
-    *(("publish", f"{FIRST}/relay/$target", payload) for payload in (b"OPEN", b"CLOSED", b"")),
-    *(("publish", f"{DRIVE}/user-max-charge-current", payload) for payload in (b"10", b"32", b"")),
-    ("publish", f"{DRIVE}/user-max-charge-current/$target", b"10"),
-    *(("publish", f"{FIRST}/always-on", payload) for payload in (b"true", b"", b"false", b"perhaps")),
-    *(("publish", f"{FIRST}/never-backup", payload) for payload in (b"true", b"false")),
-    *(("publish", "$state", payload) for payload in (b"init", b"ready", b"lost", b"ready", b"ready")),
-    *(("describe", name) for name in ("whole", *DESCRIPTIONS, "whole")),
+    *(("publish", f"{ROOT}/$state", payload) for payload in (b"init", b"ready", b"lost", b"ready", b"ready")),
     ("republish",),
     *(("return", whole) for whole in (True, False)),
     ("replay",),
@@ -321,34 +324,42 @@ _DEEDS: Final[list[Step]] = [
     ("close",),
 ]
 
-_asks: st.SearchStrategy[Step] = st.tuples(
-    st.just("ask"),
-    st.sampled_from([*4 * _OFTEN, *ASKS]),
-    st.sampled_from(_WITHIN),
-    st.sampled_from(_HOOKED),
-)
-_steps: st.SearchStrategy[Step] = st.one_of(_asks, st.sampled_from(_DEEDS))
 _gaps = st.sampled_from(_GAPS)
-_timed: st.SearchStrategy[Timed] = st.tuples(_gaps, _steps)
-_alone: st.SearchStrategy[tuple[Timed, ...]] = st.tuples(_timed)
-_jammed: st.SearchStrategy[tuple[Timed, ...]] = st.tuples(
-    st.sampled_from([(0.0, ("jam",)), (0.0, ("stall",))]),
-    st.tuples(_gaps, _asks),
-    _timed,
-    st.tuples(_gaps, st.sampled_from([("unstall",), ("unstall",), ("sleep", 2.0, True)])),
-)
-"""A command that has to wait until the writer is free, and what comes between."""
-_some = st.lists(st.one_of(*5 * [_alone], _jammed), min_size=2, max_size=16).map(
-    lambda scenes: [timed for scene in scenes for timed in scene]
-)
-SCHEDULES: Final[st.SearchStrategy[Schedule]] = st.builds(
-    Schedule,
-    steps=st.builds(lambda early, late: (*early, *late), _some, _some),
-    plans=st.lists(st.sampled_from(list(PLANS)), min_size=1, max_size=4).map(tuple),
-    audit=st.sampled_from(["", "", "slow", "raises", "raises late", "hangs"]),
-    held=st.sampled_from([256, 256, 2]),
-    patient=st.sampled_from([True, True, False]),
-)
+
+
+def _schedules(name: str) -> st.SearchStrategy[Schedule]:
+    """Schedules of any kind in this house."""
+    house = HOUSES[name]
+    asks: st.SearchStrategy[Step] = st.tuples(
+        st.just("ask"),
+        st.sampled_from([*4 * house.often, *house.asks]),
+        st.sampled_from(_WITHIN),
+        st.sampled_from(_HOOKED),
+    )
+    timed: st.SearchStrategy[Timed] = st.tuples(_gaps, st.one_of(asks, st.sampled_from([*_DEEDS, *house.deeds])))
+    alone: st.SearchStrategy[tuple[Timed, ...]] = st.tuples(timed)
+    jammed: st.SearchStrategy[tuple[Timed, ...]] = st.tuples(  # a command that waits for the writer
+        st.sampled_from([(0.0, ("jam",)), (0.0, ("stall",))]),
+        st.tuples(_gaps, asks),
+        timed,
+        st.tuples(_gaps, st.sampled_from([("unstall",), ("unstall",), ("sleep", 2.0, True)])),
+    )
+    scenes = [alone, alone, alone, alone, alone, jammed, *([st.sampled_from(house.scenes)] if house.scenes else [])]
+    some = st.lists(st.one_of(*scenes), min_size=2, max_size=16).map(
+        lambda scenes: [timed for scene in scenes for timed in scene]
+    )
+    return st.builds(
+        Schedule,
+        steps=st.builds(lambda early, late: (*early, *late), some, some),
+        plans=st.lists(st.sampled_from(list(PLANS)), min_size=1, max_size=4).map(tuple),
+        audit=st.sampled_from(["", "", "slow", "raises", "raises late", "hangs"]),
+        held=st.sampled_from([256, 256, 2]),
+        house=st.just(name),
+        patient=st.sampled_from([True, True, False]),
+    )
+
+
+SCHEDULES: Final[st.SearchStrategy[Schedule]] = st.one_of(*map(_schedules, HOUSES))
 """Schedules of any kind."""
 
 

@@ -10,7 +10,7 @@ order in which it was read.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import trio
@@ -18,6 +18,7 @@ import trio
 from span_trio import (
     CommandOutcome,
     CommandResult,
+    RefusalReason,
     SpanPanelClosedError,
     SpanPanelCommandValueError,
     SpanPanelLockedError,
@@ -27,19 +28,14 @@ from span_trio import (
 )
 from span_trio.simulator.packets import Publish
 
-from .commands_history import CHECKS, NOBODYS, TEXTS, Call, History, Violation, Write, judge_audit, owners
-from .commands_house import FIRST, SECOND, UNRETAINED, topic
+from .commands_history import CHECKS, NOBODYS, Call, History, Violation, Write, judge_audit, owners
+from .commands_house import topic
 from .commands_view import NEVER, Told, View
 
 __all__ = ["judge"]
 
 _CLOSE: Final = 1e-6  # s: two times that are the same but for arithmetic
 _FRESH: Final = 1.0
-_LOCKS: Final = {
-    f"{node}/{name}": topic(f"{node}/{flag}")
-    for node in (FIRST, SECOND)
-    for name, flag in (("relay", "always-on"), ("shed-priority", "never-backup"))
-}
 _OVER: Final = {CommandResult.ACCEPTED, CommandResult.UNCONFIRMED}
 
 
@@ -63,8 +59,10 @@ class _Judge:
         self.views: list[View] = []
         self.writes: dict[int, Write] = {}
         self.on_path: dict[str, list[Write]] = {}
-        self.on_its_way: dict[str, set[bytes]] = {}
-        """By topic: what was written, and may act yet."""
+        self.on_its_way: dict[str, list[Write]] = {}
+        """By path: what was written, and may act yet."""
+        self.house = history.house
+        self.texts = self.house.texts
         self.closing = NEVER
         events = history.events
         self.sleeps = [(event.at, event.at + event.what) for event in events if event.kind == "slept"]
@@ -89,7 +87,7 @@ class _Judge:
             view = self.views[link] if 0 <= link < len(self.views) else NOBODYS
             match kind:
                 case "begun":
-                    self.views.append(View(link, *self.ends.get(link, (NEVER, NEVER))))
+                    self.views.append(View(link, self.house, *self.ends.get(link, (NEVER, NEVER))))
                 case "asked" | "pinged" | "stalled":
                     view.note(kind)
                 case "read":
@@ -128,61 +126,107 @@ class _Judge:
         return next((view for view in reversed(self.views) if view.up_at <= at), NOBODYS)
 
     def _settle(self, name: str, payload: bytes, *, live: bool) -> None:
-        writes = self.on_path.get(name, ())
+        writes = self.on_path.get(name.removeprefix(topic("")), ())
         if writes and live and payload == writes[-1].packet.payload:
-            self.on_its_way[name] = set()
+            self._forget(writes[-1])
+
+    def _forget(self, write: Write) -> None:
+        """It is so: this one and what was written before it has been dealt with."""
+        for path in write.hardware:
+            self.on_its_way[path] = [each for each in self.on_its_way.get(path, ()) if each.seq > write.seq]
 
     def _judge_write(self, seq: int, at: float, view: View, packet: Publish) -> None:
         owner = self.owners[seq]
         what = f"{packet.topic} {packet.payload!r} was written at {at:.3f}"
         name = packet.topic.removesuffix("/set")
         path = name.removeprefix(topic(""))
-        qos = 0 if path == UNRETAINED else 1
-        good = packet.payload in TEXTS.get(packet.topic, ()) and packet.payload
+        qos = 0 if path == self.house.event else 1
+        good = packet.payload in self.texts.get(packet.topic, ()) and packet.payload
         self.demand(good and not packet.retain and not packet.dup and packet.qos == qos, "format", f"{what}: {packet}")
         if owner is None:
             return
-        write = self.writes[seq] = owner.write = Write(seq, at, view, packet, owner)
-        before = self.on_path.setdefault(name, [])
-        for each in before[-1:]:
+        certain, maybe = self._hardware(view, path, at)
+        write = self.writes[seq] = owner.write = Write(seq, at, view, packet, owner, maybe)
+        before = [each for other in certain for each in self.on_path.get(other, ())]
+        for each in before:
             self.demand(each.owner.ended is not None and each.owner.ended <= at, "turn", f"{what} before {each.owner}")
-        before.append(write)
+        self.on_path.setdefault(path, []).append(write)
+        self.on_its_way.setdefault(path, []).append(write)
         if any(self._live(view, name, write)):
-            self.on_its_way[name] = set()
-        else:
-            self.on_its_way.setdefault(name, set()).add(packet.payload)
+            self._forget(write)
         self.demand(at < owner.called + owner.within, "late", f"{what}: {owner}")
         self.demand(view is owner.link, "epoch", f"{what} over link {view.number}: {owner}")
         self.demand(view.over_seq > seq, "epoch", f"{what} over link {view.number}, known to be lost: {owner}")
         self.demand(at <= self.closing, "behind", f"{what}, and the panel was closed: {owner}")
         why = view.certainly_not_live(at)
         self.demand(not why, "live", f"{what} {why}: {owner}")
-        self.demand(not self._certainly_locked(view, path, at), "lock", f"{what}: {owner}")
-        if owner.ask.is_relay:
+        self._judge_reach(view, owner, path, at, what)
+        locked = [other for other in certain if self._certainly_locked(view, other, at)]
+        self.demand(not locked, "lock", f"{what}, and {locked} was locked: {owner}")
+        self.reached["written: shared"] += len(certain) > 1
+        if owner.ask.moves:
             fresh = at < view.pongs[-1] + _FRESH + _CLOSE
             self.demand(fresh, "ping", f"{what}, the last PINGRESP at {view.pongs[-1]:.3f}: {owner}")
-        self._judge_need(write, name, before, what)
+        self._judge_need(write, name, maybe, what)
 
-    def _judge_need(self, write: Write, name: str, before: Sequence[Write], what: str) -> None:
+    def _judge_reach(self, view: View, owner: Call, path: str, at: float, what: str) -> None:
+        """It named all that it reached when it was called, and reaches no others now."""
+        if owner.reaches is None:
+            return
+        called = [self.house.reaches(path, shares) for shares in self._shares(view, owner.called)]
+        self.demand(owner.reaches in called, "reach", f"{what}, said to reach {owner.reaches}, not {called}: {owner}")
+        now = [self.house.reaches(path, shares) for shares in self._shares(view, at)]
+        true = any(set(each) <= set(owner.reaches) for each in now)
+        self.demand(true, "reach", f"{what} and reached {now}, not {owner.reaches}: {owner}")
+
+    def _shares(self, view: View, at: float) -> set[bytes]:
+        return view.possible(self.house.sharing, at)
+
+    def _hardware(self, view: View, path: str, at: float) -> tuple[frozenset[str], frozenset[str]]:
+        """The paths that certainly, and that may, stand for the same piece of hardware in this instant."""
+        groups = [self.house.hardware(path, shares) for shares in self._shares(view, at)]
+        return frozenset.intersection(*groups), frozenset.union(*groups)
+
+    def _judge_need(self, write: Write, name: str, paths: frozenset[str], what: str) -> None:
         """It was not so already, for as long as the call has lasted, with nothing else on its way."""
         owner, view = write.owner, write.link
-        done = all(each.owner.outcome and each.owner.outcome.result == "confirmed" for each in before[:-1])
-        value, target = view.possible(name, owner.called), view.possible(f"{name}/$target", owner.called)
-        unchanged = not any(
-            told.at >= owner.called for text in (name, f"{name}/$target") for told in view.told.get(text, ())
+        earlier = [each for path in paths for each in self.on_path.get(path, ()) if each is not write]
+        done = all(each.owner.outcome and each.owner.outcome.result == "confirmed" for each in earlier)
+        names = [text for path in paths for text in (topic(path), f"{topic(path)}/$target")]
+        so = all(view.possible(topic(path), owner.called) == {write.packet.payload} for path in paths)
+        meant = all(
+            view.possible(f"{topic(path)}/$target", owner.called) <= {b"", write.packet.payload} for path in paths
         )
-        so = value == {write.packet.payload} and target <= {b"", write.packet.payload} and unchanged
-        lasts = not name.endswith(UNRETAINED)
-        self.demand(not (done and so and lasts), "no-op", f"{what}, and was so: {owner}")
+        watched = [*names, self.house.sharing]
+        unchanged = not any(told.at >= owner.called for text in watched for told in view.told.get(text, ()))
+        lasts = name != topic(self.house.event)
+        self.demand(not (done and so and meant and unchanged and lasts), "no-op", f"{what}, and was so: {owner}")
 
     def _certainly_locked(self, view: View, path: str, at: float) -> bool:
-        flags = view.possible(_LOCKS.get(path, ""), at)
-        by_flag = not flags & {b"", b"false"}
-        return by_flag or all(path not in each.settable for each in view.descriptions(at))
+        flag, free = self.house.flags(path)
+        by_flag = not view.possible(flag, at) & free
+        away = self.house.children and b"ready" not in view.possible(self._state_of(path), at)
+        return away or by_flag or all(path not in each.settable for each in view.descriptions(path, at))
 
     def _may_be_locked(self, view: View, path: str, at: float) -> bool:
-        flags = view.possible(_LOCKS.get(path, ""), at)
-        return not flags <= {b"", b"false"} or any(path not in each.settable for each in view.descriptions(at))
+        """Whether it, or what may share its relay, may be locked."""
+        return any(self._may_itself_be_locked(view, each, at) for each in self._hardware(view, path, at)[1])
+
+    def _may_itself_be_locked(self, view: View, path: str, at: float) -> bool:
+        flag, free = self.house.flags(path)
+        away = self.house.children and (
+            view.possible(self._state_of(path), at) != {b"ready"} or self.due(view.returns_until(path)) >= at
+        )
+        by_flag = not view.possible(flag, at) <= free
+        return away or by_flag or any(path not in each.settable for each in view.descriptions(path, at))
+
+    def _state_of(self, path: str) -> str:
+        return topic(f"{path.partition('/')[0]}/$state")
+
+    def _may_reach_others(self, call: Call, view: View, at: float) -> bool:
+        """Whether what shares its relay may have changed since it was called."""
+        told = {each.payload for each in view.told.get(self.house.sharing, ()) if each.at >= call.called}
+        return len(self._shares(view, call.called) | self._shares(view, at) | told) > 1
 
     # --- the end of a call ---
 
@@ -240,9 +284,13 @@ class _Judge:
 
     def _live(self, link: View, name: str, write: Write) -> Iterator[Told]:
         """Live messages with what was written, of the instant of writing and behind it."""
+        path = name.removeprefix(topic("")).removesuffix("/$target")
         for told in link.told.get(name, ()):
             if told.at >= write.at and not told.retained and told.payload == write.packet.payload:
-                yield told
+                if link.was_gone(path, told):
+                    self.reached["value of one that is gone"] += 1
+                else:
+                    yield told
 
     def _judge_failed(self, call: Call, at: float, deadline: float) -> None:
         link = call.link or NOBODYS
@@ -250,23 +298,24 @@ class _Judge:
             return
         self.reached["failed: early"] += 1
         live = link.certainly_live(at, self.due(link.settles_at)) and self._view(at) is link and self.closing > at
-        deaf = call.ask.is_relay and max(pong for pong in link.pongs if pong < at) + _FRESH <= at + _CLOSE
-        locked = self._may_be_locked(link, call.ask.path, at)
+        deaf = call.ask.moves and max(pong for pong in link.pongs if pong < at) + _FRESH <= at + _CLOSE
+        locked = self._may_be_locked(link, call.ask.path, at) or self._may_reach_others(call, link, at)
         self.demand(not live or deaf or locked, "failed", f"nothing was in the way: {call}")
 
     def _judge_no_op(self, call: Call, at: float) -> None:
-        name, view = topic(call.ask.path), call.link or NOBODYS
-        values, targets = view.possible(name, at), view.possible(f"{name}/$target", at)
-        self.demand(call.ask.payload in values, "no-op", f"it was {values}: {call}")
-        self.demand(targets & {b"", call.ask.payload}, "no-op", f"{targets} was meant: {call}")
-        ways = self.on_its_way.get(name, set()) - {call.ask.payload}
-        self.demand(not ways, "no-op", f"{ways} was on its way: {call}")
+        view, ask = call.link or NOBODYS, call.ask
+        for path in self._hardware(view, ask.path, at)[0]:
+            values, targets = view.possible(topic(path), at), view.possible(f"{topic(path)}/$target", at)
+            self.demand(ask.payload in values, "no-op", f"{path} was {values}: {call}")
+            self.demand(targets & {b"", ask.payload}, "no-op", f"{targets} was meant for {path}: {call}")
+            ways = {each.packet.payload for each in self.on_its_way.get(path, ())} - {ask.payload}
+            self.demand(not ways, "no-op", f"{ways} was on its way to {path}: {call}")
         self.demand(not view.certainly_not_live(at), "no-op", f"it was not live: {call}")
 
     def _judge_error(self, call: Call, at: float, deadline: float) -> None:
         error, path, link = call.error, call.ask.path, call.link or NOBODYS
         self.reached[type(error).__name__.lower() if isinstance(error, trio.Cancelled) else type(error).__name__] += 1
-        descriptions = link.descriptions(at)
+        descriptions = link.descriptions(path, at)
         match error:
             case trio.Cancelled():
                 true = call.scope.cancelled_caught or call.scope.cancel_called
@@ -279,7 +328,8 @@ class _Judge:
             case SpanPanelUnknownTargetError():
                 true = any(path not in each.offered for each in descriptions)
             case SpanPanelLockedError():
-                true = self._may_be_locked(link, path, at)
+                true = self._may_be_locked(link, path, at) or self._may_reach_others(call, link, at)
+                self.reached["reaches others"] += error.reason is RefusalReason.REACHES_OTHERS
             case SpanPanelCommandValueError():
                 true = not call.ask.payload
             case SpanPanelNotAuthorisedError():
@@ -297,7 +347,9 @@ class _Judge:
         def may_say(text: str | None, suffix: str) -> bool:
             told = {each.decode(errors="replace") for view in views for each in view.possible(suffix, at)}
             path = suffix.removeprefix(topic("")).removesuffix("/$target")
-            shown = suffix == name or all(path in each.lasting for view in views for each in view.descriptions(at))
+            shown = suffix == name or all(
+                path in each.lasting for view in views for each in view.descriptions(path, at)
+            )
             return (text or "") in (told if shown else {*told, ""})
 
         self.demand(outcome.command.wanted is call.wanted, "said", f"another command: {outcome}")

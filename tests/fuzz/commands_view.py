@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from .commands_broker import Delivery
-from .commands_house import DESCRIPTIONS, Description, topic
+from .commands_house import ROOT, Description, House, topic
 
 __all__ = ["NEVER", "Told", "View"]
 
 NEVER: Final = float("inf")
 _SETTLE: Final = 2.0  # s: so long the values of before a panel's restart count as of before, unless they come again
-_BY_PAYLOAD: Final = {each.payload: each for each in DESCRIPTIONS.values()}
-_STATE: Final = topic("$state")
+_STATE: Final = topic(f"{ROOT}/$state")
+_GONE: Final = {b"lost", b"disconnected", b""}
 
 
 class Told(NamedTuple):
@@ -33,12 +33,14 @@ class View:
 
     Args:
         number: which.
+        house: whose.
         over_seq: the place in the log where it was lost, or closed by the client.
         over_at: when.
     """
 
-    def __init__(self, number: int, over_seq: float = NEVER, over_at: float = NEVER) -> None:
+    def __init__(self, number: int, house: House, over_seq: float = NEVER, over_at: float = NEVER) -> None:
         self.number = number
+        self.house = house
         self.up_at = NEVER
         """When the broker accepted the login."""
         self.over_seq = over_seq
@@ -57,6 +59,9 @@ class View:
         self._of_before: set[str] = set()  # topics whose value is of before a restart
         self._phase = "here"  # or away, back
         self._away_at = self._back_at = -NEVER
+        self._gone: set[str] = set()  # children
+        self._returned: dict[str, float] = {}  # child -> when
+        self._by_payload = {each.payload: each for each in house.descriptions.values()}
 
     # --- what happens ---
 
@@ -65,6 +70,7 @@ class View:
         match kind:
             case "asked":
                 self._pings = self._pongs = 0
+                self.replayed_at = NEVER
             case "pinged":
                 self._pings += 1
             case "stalled":  # who can tell which pings wait? The replay may be waited for for as long as they do
@@ -102,12 +108,21 @@ class View:
                 self._phase, self._back_at = "back", at
             elif delivery.payload != b"ready" and self._phase == "back" and at < self._back_at + _SETTLE:
                 self._phase = "away"  # it has to begin anew; what was published again counts all the same
+        elif delivery.topic.endswith("/$state"):
+            self._learn_of_a_child(at, delivery.topic.split("/")[2], delivery.payload)
         elif retained:
             self._of_before.add(delivery.topic)
         else:
             self._of_before.discard(delivery.topic)
         if self._phase == "back" and not self._awaited(at):
             self._phase = "here"
+
+    def _learn_of_a_child(self, at: float, child: str, state: bytes) -> None:
+        if state in _GONE:
+            self._gone.add(child)
+        elif state == b"ready" and child in self._gone:
+            self._gone.discard(child)
+            self._returned[child] = at
 
     # --- what may be known ---
 
@@ -120,15 +135,28 @@ class View:
                 return found
         return found | {b""}
 
-    def descriptions(self, at: float) -> list[Description]:
-        return [_BY_PAYLOAD[each] for each in self.possible(topic("$description"), at) if each]
+    def descriptions(self, path: str, at: float) -> list[Description]:
+        """What the device of a path may have described itself as; the panel, if there is no path."""
+        name = topic(f"{path.partition('/')[0] or ROOT}/$description")
+        return [self._by_payload[each] for each in self.possible(name, at) if each]
+
+    def was_gone(self, path: str, told: Told) -> bool:
+        """Whether the panel, or the device of a path, was gone when a message came."""
+        return any(
+            next((each.payload for each in reversed(self.told.get(name, ())) if each.seq < told.seq), b"ready") in _GONE
+            for name in (_STATE, topic(f"{path.partition('/')[0]}/$state"))
+        )
+
+    def returns_until(self, path: str) -> float:
+        """Until when the device of a path may count as one that has just come back."""
+        return self._returned.get(path.partition("/")[0], -NEVER) + _SETTLE
 
     def certainly_live(self, at: float, settled_at: float) -> bool:
         """Whether nobody may say that the panel is not live. ``settled_at``: see `settles_at`."""
         return (
             max(self.up_at, self.replayed_at, settled_at) < at < self.over_at
             and self.possible(_STATE, at) == {b"ready"}
-            and b"" not in self.possible(topic("$description"), at)
+            and b"" not in self.possible(topic(f"{ROOT}/$description"), at)
         )
 
     @property
@@ -148,5 +176,5 @@ class View:
 
     def _awaited(self, at: float) -> set[str]:
         """Which values of before count, by every description that there may be."""
-        lasting = [each.lasting for each in self.descriptions(at)]
-        return {name for name in self._of_before if all(name.removeprefix(topic("")) in each for each in lasting)}
+        paths = {name.removeprefix(topic("")) for name in self._of_before}
+        return {path for path in paths if all(path in each.lasting for each in self.descriptions(path, at))}
