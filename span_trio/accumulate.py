@@ -88,7 +88,9 @@ class PanelAccumulator:
                 self.broadcast.publish(snapshot)
                 self._note_version()
                 self.first.set()
-            if not waiting:
+            if waiting:
+                await trio.lowlevel.checkpoint()  # whoever sends us much work shall not keep others from theirs
+            else:
                 waiting.extend(_portions(await self._next(events)))
             at = now()
             while waiting:
@@ -102,8 +104,6 @@ class PanelAccumulator:
             if obstacle is not None and obstacle.reason is ConnectionReason.DATA_MODEL:
                 what = f"{tracker.tree.root} publishes a data model that is not known: {obstacle.detail}"
                 return SpanPanelDataModelError(what, tracker.published_version.text or "")
-            if waiting:
-                await trio.lowlevel.checkpoint()  # whoever sends us much work shall not keep others from theirs
 
     async def _next(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> list[LinkEvent]:
         """The next list of events; an empty one when it is time to look at the clock."""
