@@ -250,7 +250,7 @@ async def _names(panel: RestPanel) -> set[str]:
         entries = cast("Any", stream).certificate.get("subjectAltName", ())
         return {_folded(name) for kind, name in entries if kind == "DNS"}
     finally:
-        await close_forcefully(stream)  # noqa: ASYNC102 - it shields itself, and keeps what is in flight
+        await close_forcefully(stream)
 
 
 def _folded(name: str) -> str:
