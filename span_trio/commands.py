@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -127,7 +127,7 @@ class Commands:
 
     def _reaching(self, command: Command) -> tuple[bool, Command]:
         """Whether there is such a control now; and the command, with all that it reaches."""
-        subject: object = command.subject  # of whatever type
+        subject: Any = command.subject  # whatever a caller gave that is not type-checked
         found = self._tracker.find_control(command.control, subject) if isinstance(subject, str) else None
         if found is None:
             return False, command
