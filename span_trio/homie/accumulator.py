@@ -226,13 +226,15 @@ class Accumulator:
         watched = self._has_watched
         if not watched:
             self._plan.watch()
-            self.forest.asked = self._requested
         room = self.limits.devices - len(self._requested)
         wanted = self._members if watched else [self.root]  # whether a child is ours is not known before
         fresh = [device for device in wanted if device not in self._requested][:room]
         self._requested.update(fresh)
         self._plan.want(fresh)
-        return self._plan.next(self.forest)
+        request = self._plan.next(self.forest)
+        if self._plan.watches_all:  # from now on, and not while it is still to come: a broker may send more than asked
+            self.forest.asked = self._requested
+        return request
 
     @property
     def assumed(self) -> int:

@@ -78,6 +78,11 @@ class SubscriptionPlan:
             self._watches = True
             self._steps.append(_Step(_Stage.WATCH))
 
+    @property
+    def watches_all(self) -> bool:
+        """Whether the descriptions of all devices are subscribed to, or have been."""
+        return self.watched or (self._outstanding is not None and self._outstanding.stage is _Stage.WATCH)
+
     def asks_for(self, device: str, forest: Forest) -> bool:
         """Whether a request for it is outstanding, or still to come."""
         steps = self._steps if self._outstanding is None else (self._outstanding, *self._steps)

@@ -314,3 +314,23 @@ def test_a_device_whose_new_node_is_asked_for_in_vain_is_not_whole_until_it_was_
     session.barrier(passed=False)
     assert session.edges() == ["online"]
     assert session.core.assumed == 1
+
+
+def test_children_that_come_before_they_are_asked_for_are_kept() -> None:
+    """A broker may answer the first subscription with the whole tree, in pieces, and the others with nothing."""
+    session = Session(watch=True)
+    session.connect()
+    session.subscribe()
+    session.replay(("house/$state", "ready"), ("house/$description", describe(children=["car"])))
+    session.subscribe()  # there is a child now; but the first barrier is outstanding
+    session.replay(
+        ("car/$state", "ready"),
+        ("car/$description", describe({"meter": {"power": FLOAT}}, root="house")),
+        ("car/meter/power", "7"),
+    )
+    session.barrier()
+    session.complete()
+
+    assert session.core.live
+    assert session.core.pending == ()
+    assert session.core.forest.value("car", "meter", "power") == 7.0
