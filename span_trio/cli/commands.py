@@ -101,7 +101,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--verbose", "-v", count=True, help="Say what is going on; twice for everything.")
-@click.version_option(package_name="span-trio")
+@click.version_option(package_name="span-trio", prog_name="span-trio")
 def cli(verbose: int) -> None:
     """Read and control a SPAN electrical panel."""
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)

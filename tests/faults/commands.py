@@ -32,6 +32,7 @@ _WITHIN: Final = 1.0  # s, so that a frozen broker does not make it long
 _TOLD: Final = 0.15  # s, until what a device has received is known here
 _LATE: Final = 0.3  # s by which a call may outlast its limit, besides what this process itself was kept waiting
 _TICK: Final = 0.01
+_LONGEST: Final = 120.0  # s; a trial that takes so long is one that hangs
 _STALE: Final = "not live"
 
 Case: TypeAlias = tuple[str, str, int]
@@ -203,7 +204,8 @@ async def _play(lab: Lab, number: int, share: Sequence[int], seed: int, findings
     world = World(broker, proxy, device, watch.panel, random.Random(f"{seed}/{number}"), findings)  # noqa: S311
     for (fault, (harm, _)), times in zip(FAULTS.items(), share, strict=True):
         for _ in range(times):
-            await world.trial(fault, harm)
+            with trio.fail_after(_LONGEST):
+                await world.trial(fault, harm)
     findings.failures += device.oddities
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import time
 import traceback
 from collections import Counter
@@ -12,12 +11,13 @@ from typing import Final, NamedTuple
 
 from hypothesis import settings
 
+from .bounds import batches, enough, in_processes
 from .commands_machine import DEMANDED, REACHED, run_all
 
 __all__ = ["fuzz"]
 
 PIECE: Final = 1000
-"""So many schedules at a time: hypothesis keeps much of what it has seen."""
+"""So many schedules at a time."""
 
 
 class Share(NamedTuple):
@@ -28,12 +28,12 @@ class Share(NamedTuple):
 
 
 def work(profile: settings, schedules: int, until: float, _piece: int) -> Share:
-    """Play so many schedules, unless it is too late."""
+    """Play so many schedules; or fewer, if it gets late."""
     REACHED.clear()
     error = ""
     try:
-        if time.time() < until:
-            run_all(settings(profile, max_examples=schedules))
+        for batch in batches(schedules, until):
+            run_all(settings(profile, max_examples=batch))
     except BaseException:  # noqa: BLE001 - a process hands back what it found
         error = traceback.format_exc()
     return Share(REACHED.copy(), error)
@@ -51,13 +51,13 @@ def fuzz(
     """Whether all went well."""
     began = time.time()
     pieces = max(processes, schedules // PIECE)
-    play = functools.partial(work, profile, schedules // pieces, began + minutes * 60)
+    until = began + minutes * 60
+    play = functools.partial(work, profile, schedules // pieces, until)
     shares: list[Share] = []
-    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=4) as pool:
-        for share in pool.imap_unordered(play, range(pieces)):
-            shares.append(share)
-            if share.error:
-                break
+    for share in in_processes(play, pieces, processes, until):
+        shares.append(share)
+        if share.error:
+            break
     took = time.time() - began
     reached = sum((share.reached for share in shares), Counter[str]())
     runs, calls = reached.pop("runs", 0), reached.pop("calls", 0)
@@ -65,7 +65,7 @@ def fuzz(
     histogram(reached, runs)
     good = runs > 0
     for what, demanded in DEMANDED.items():
-        if reached[what] < demanded * runs:
+        if not enough(reached[what], runs, demanded):
             good = False
             say(f"too few runs ({reached[what] / max(runs, 1):.1%}, not {demanded:.0%}): {what}")
     errors = [share.error for share in shares if share.error]

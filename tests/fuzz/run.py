@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import multiprocessing
 import os
 import sys
 import time
@@ -23,16 +22,17 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from . import commands_mutations, commands_run, mutations, shell, sisters_run
+from .bounds import enough, in_processes
 from .machine import PanelMachine
 
 DEMANDED: Final = {"live": 0.30, "live in a second epoch": 0.10, "dropped a pending snapshot": 0.10}
 """The share of runs that must have reached it."""
 
 PIECE: Final = 20_000
-"""So many steps at a time; a process does a few such pieces, since hypothesis keeps much of what it has seen."""
+"""So many steps at a time."""
 
 LONG: Final = settings(
-    max_examples=100,
+    max_examples=25,
     stateful_step_count=50,
     deadline=None,
     database=None,
@@ -53,15 +53,14 @@ class Share(NamedTuple):
 
 
 def work(steps: int, until: float, examples: int, _piece: int) -> Share:
-    """Run so many steps, unless it is too late; then so many examples of each of the shell's properties."""
+    """Run so many steps, and so many examples of each of the shell's properties; or fewer, if it gets late."""
     error, steps_before, runs_before = "", PanelMachine.steps, PanelMachine.runs
     PanelMachine.reached.clear()
     shell.REACHED.clear()
     try:
         while PanelMachine.steps - steps_before < steps and time.time() < until:
             run_state_machine_as_test(PanelMachine, settings=LONG)
-        if examples and time.time() < until:
-            shell.run_all(settings(LONG, max_examples=examples))
+        shell.run_all(LONG, examples, until)
     except BaseException:  # noqa: BLE001 - a process hands back what it found
         error = traceback.format_exc()
     done, runs = PanelMachine.steps - steps_before, PanelMachine.runs - runs_before
@@ -83,13 +82,13 @@ def fuzz(steps: int, minutes: float, processes: int, examples: int) -> bool:
     """Whether all went well."""
     began = time.time()
     pieces = max(processes, steps // PIECE)
-    each = (steps // pieces, began + minutes * 60, examples // pieces)
+    until = began + minutes * 60
+    each = functools.partial(work, steps // pieces, until, examples // pieces)
     shares: list[Share] = []
-    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=4) as pool:
-        for share in pool.imap_unordered(functools.partial(work, *each), range(pieces)):
-            shares.append(share)
-            if share.error:  # the others are likely to find the same, and to shrink it for minutes
-                break
+    for share in in_processes(each, pieces, processes, until):
+        shares.append(share)
+        if share.error:  # the others are likely to find the same, and to shrink it for minutes
+            break
     took = time.time() - began
     reached = sum((share.reached for share in shares), Counter[str]())
     days = sum((share.days for share in shares), Counter[str]())
@@ -101,7 +100,7 @@ def fuzz(steps: int, minutes: float, processes: int, examples: int) -> bool:
         histogram(some, some.total())
     good = True
     for what, demanded in DEMANDED.items():
-        if reached[what] < demanded * runs:
+        if not enough(reached[what], runs, demanded):
             good = False
             say(f"too few runs ({reached[what] / max(runs, 1):.1%}, not {demanded:.0%}): {what}")
     errors = [share.error for share in shares if share.error]
@@ -114,7 +113,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s fuzz --", description=__doc__)
     environ = os.environ.get
     parser.add_argument("--steps", type=int, default=int(environ("SPAN_TRIO_FUZZ_STEPS", "200000")))
-    parser.add_argument("--minutes", type=float, default=float(environ("SPAN_TRIO_FUZZ_MINUTES", "15")), help="at most")
+    minutes = float(environ("SPAN_TRIO_FUZZ_MINUTES", "15"))
+    parser.add_argument("--minutes", type=float, help=f"at most, but for shortening what was found [{minutes:g}]")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--shell", type=int, default=1000, help="examples of each property of the shell")
     parser.add_argument("--mutations", action="store_true", help="see each check fail when its guard is removed")
@@ -122,19 +122,20 @@ def main() -> None:
     parser.add_argument("--commands", type=int, nargs="?", const=schedules, help="so many schedules of commands")
     parser.add_argument("--sisters", type=int, help="so many interleavings of two panels with equal child ids")
     options = parser.parse_args()
+    if options.mutations and options.minutes is not None:
+        parser.error("--mutations tries each of them, however long it takes")
+    minutes = minutes if options.minutes is None else options.minutes
     proof = settings(LONG, derandomize=True, max_examples=5000, phases=[Phase.generate])
     if options.mutations and options.sisters is not None:
         good = sisters_run.prove(options.sisters, say)
     elif options.mutations:
         good = (mutations.run_all if options.commands is None else commands_mutations.prove)(proof, say)
     elif options.sisters is not None:
-        good = sisters_run.fuzz(options.sisters, options.minutes, options.processes, say=say, histogram=histogram)
+        good = sisters_run.fuzz(options.sisters, minutes, options.processes, say=say, histogram=histogram)
     elif options.commands is not None:
-        good = commands_run.fuzz(
-            LONG, options.commands, options.minutes, options.processes, say=say, histogram=histogram
-        )
+        good = commands_run.fuzz(LONG, options.commands, minutes, options.processes, say=say, histogram=histogram)
     else:
-        good = fuzz(options.steps, options.minutes, options.processes, options.shell)
+        good = fuzz(options.steps, minutes, options.processes, options.shell)
     sys.exit(not good)
 
 

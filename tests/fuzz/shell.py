@@ -27,6 +27,8 @@ from tests.unit.link.broker import Broker, Pieces
 from tests.unit.link.house import SteppingCancel, house, nothing_left, opened, run, topic
 from tests.unit.span.helpers import KITCHEN, ROOT, SMALL, describe
 
+from .bounds import batches
+
 __all__ = ["PROPERTIES", "REACHED", "run_all"]
 
 RETAINED: Final = house({"$description": json.dumps(describe(SMALL, bare=True))})
@@ -309,9 +311,8 @@ def run_one(name: Callable[..., None], profile: settings) -> None:
     profile(given(*PROPERTIES[name])(name))()
 
 
-def run_all(profile: settings) -> int:
-    """All of them. Returns how many days were lived through."""
-    before = REACHED.total()
+def run_all(profile: settings, examples: int, until: float) -> None:
+    """All of them, so many examples each; or fewer, if it gets late."""
     for name in PROPERTIES:
-        run_one(name, profile)
-    return REACHED.total() - before
+        for batch in batches(examples, until):
+            run_one(name, settings(profile, max_examples=batch))

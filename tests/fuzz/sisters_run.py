@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
+import math
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from .bounds import enough, in_processes
 from .mutations import MUTATIONS, Mutation, applied
 from .sisters import DEMANDED, REACHED, Crossed, attempt
 
@@ -60,11 +61,11 @@ class Share(NamedTuple):
     error: str
 
 
-def work(until: float, seeds: range) -> Share:
-    """Play these, unless it is too late."""
+def work(runs: int, until: float, piece: int) -> Share:
+    """Play a piece of so many runs; or less, if it gets late."""
     REACHED.clear()
     error = ""
-    for seed in seeds:
+    for seed in range(runs)[piece * PIECE : (piece + 1) * PIECE]:
         if time.time() > until:
             break
         try:
@@ -85,20 +86,19 @@ def fuzz(
 ) -> bool:
     """Whether nothing got across in so many runs, and they came to something."""
     began = time.time()
-    pieces = [range(first, min(first + PIECE, runs)) for first in range(0, runs, PIECE)]
+    until = began + minutes * 60
     reached, errors = Counter[str](), list[str]()
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for share in pool.imap_unordered(functools.partial(work, began + minutes * 60), pieces):
-            reached += share.reached
-            if share.error:
-                errors.append(share.error)
-                break
+    for share in in_processes(functools.partial(work, runs, until), math.ceil(runs / PIECE), processes, until):
+        reached += share.reached
+        if share.error:
+            errors.append(share.error)
+            break
     done = reached.pop("runs", 0)
     say(
         f"{done:,} interleavings of two panels; {done / (time.time() - began):,.0f} a second. Of them, so many came to:"
     )
     histogram(reached, done)
-    few = [what for what, demanded in DEMANDED.items() if reached[what] < demanded * done]
+    few = [what for what, demanded in DEMANDED.items() if not enough(reached[what], done, demanded)]
     for line in (*(f"too few runs: {what}" for what in few), *errors):
         say(line)
     return done > 0 and not few and not errors

@@ -11,15 +11,15 @@ from hypothesis import settings
 
 from span_trio.enums import ConnectionReason
 from span_trio.homie import Accumulator, Forest, Instant, Message, Obstacle, Request, Value
+from tests.fuzz.bounds import enough
 
 FEWER = settings(max_examples=settings().max_examples // 2)
 """For properties that are many, or slow: half the examples of the profile."""
 
 
 def reached(runs: Counter[str], what: str, share: float) -> None:
-    """Fail unless so large a share of the runs got there; of a few runs, one or another has to."""
-    least = share * runs["all"] if runs["all"] >= 40 else 1
-    assert runs[what] >= least, runs
+    """Fail unless so large a share of the runs got there, as far as chance allows."""
+    assert enough(runs[what], runs["all"], share), (what, runs)
 
 
 Nodes = Mapping[str, Mapping[str, Any] | None]

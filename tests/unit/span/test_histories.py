@@ -15,6 +15,7 @@ from span_trio.enums import ConnectionReason
 from span_trio.homie import Accumulator, Instant, Message, Obstacle
 from span_trio.snapshot import SpanPanelSnapshot
 from span_trio.span import FLAT, FlatBuilder
+from tests.fuzz.bounds import enough
 from tests.unit.span.helpers import HOUSE, KITCHEN, ROOT, FlatPanel, describe, full_house
 
 # --- I6 ---------------------------------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ def test_i6_a_counter_never_moves_unless_the_panel_published_that_move() -> None
 
     run()
     for what in ("moves", "reconnects", "not live"):
-        assert seen[what] > seen["runs"] / 4, what  # or this proves little
+        assert enough(seen[what], seen["runs"], 1 / 4), what  # or this proves little
 
 
 # --- I9 ---------------------------------------------------------------------------------------------------------------
