@@ -18,9 +18,12 @@ from .enums import (
     DoorState,
     DsmState,
     EvseStatus,
+    FeedsRole,
     ForecastConfidence,
     GridState,
+    IslandingAssertion,
     LimitEnablement,
+    LinkStatus,
     LockState,
     MidGridState,
     RefusalReason,
@@ -57,6 +60,7 @@ from .errors import (
     SpanPanelValidationError,
 )
 from .homie import ConnectionEdge, Instant, Obstacle
+from .model import group_by_meter
 from .onboard import register_panel
 from .opening import fetch_snapshot, open_span_panel
 from .options import PanelOptions
@@ -95,6 +99,7 @@ from .snapshot import (
     ExtensionProperty,
     SpanBatterySnapshot,
     SpanCircuitSnapshot,
+    SpanConnectionSnapshot,
     SpanEvseSnapshot,
     SpanMidSnapshot,
     SpanPanelSnapshot,
@@ -138,13 +143,16 @@ __all__ = [
     "DsmState",
     "EvseStatus",
     "ExtensionProperty",
+    "FeedsRole",
     "FieldMetadata",
     "FieldPresence",
     "ForecastConfidence",
     "GridState",
     "HomieSchema",
     "Instant",
+    "IslandingAssertion",
     "LimitEnablement",
+    "LinkStatus",
     "LockState",
     "MidGridState",
     "Obstacle",
@@ -166,6 +174,7 @@ __all__ = [
     "ShedPriority",
     "SpanBatterySnapshot",
     "SpanCircuitSnapshot",
+    "SpanConnectionSnapshot",
     "SpanCredentials",
     "SpanEvseSnapshot",
     "SpanMidSnapshot",
@@ -215,6 +224,7 @@ __all__ = [
     "get_phase_distribution",
     "get_tab_phase",
     "get_v2_status",
+    "group_by_meter",
     "list_clients",
     "load_credentials",
     "open_span_panel",

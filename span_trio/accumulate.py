@@ -68,6 +68,7 @@ class PanelAccumulator:
         """The first snapshot has been published."""
         self.live_since: Instant | None = None
         self._told: Version | None = None
+        self._misplaced: tuple[int, ...] = ()
         self._nap = trio.CancelScope()  # to be cancelled when there is a new reason to look at the clock
 
     @property
@@ -87,6 +88,7 @@ class PanelAccumulator:
             if snapshot is not None:
                 self.broadcast.publish(snapshot)
                 self._note_version()
+                self._note_positions()
                 self.first.set()
             if waiting:
                 await trio.lowlevel.checkpoint()  # whoever sends us much work shall not keep others from theirs
@@ -146,6 +148,13 @@ class PanelAccumulator:
             _log.warning(
                 "%s publishes its data model's version in an odd form: %r", self.tracker.tree.root, version.text
             )
+
+    def _note_positions(self) -> None:
+        misplaced = self.tracker.misplaced
+        if misplaced and misplaced != self._misplaced:
+            self._misplaced = misplaced
+            where = ", ".join(map(str, misplaced))
+            _log.warning("%s has circuits at positions that its model does not have: %s", self.tracker.tree.root, where)
 
     def set_interval(self, seconds: float) -> None:
         """See `SpanPanel.snapshot_interval`."""

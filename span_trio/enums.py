@@ -20,7 +20,9 @@ __all__ = [
     "FeedsRole",
     "ForecastConfidence",
     "GridState",
+    "IslandingAssertion",
     "LimitEnablement",
+    "LinkStatus",
     "LockState",
     "MidGridState",
     "RefusalReason",
@@ -173,7 +175,10 @@ class DoorState(WireEnum):
 
 
 class RelayRequester(WireEnum):
-    """Who asked for the relay's state. Every API client is USER. The last two are of the parent/child schema."""
+    """Who asked for the relay's state. Every API client is USER.
+
+    LOAD_SHED and CONFIGURATION are of the parent/child schema, those below them of hardware 3.0.
+    """
 
     UNKNOWN = "UNKNOWN"
     NONE = "NONE"
@@ -187,6 +192,12 @@ class RelayRequester(WireEnum):
     FAULT = "FAULT"
     LOAD_SHED = "LOAD_SHED"
     CONFIGURATION = "CONFIGURATION"
+    CIRCUIT_SCHEDULER = "CIRCUIT_SCHEDULER"
+    CONTROL_MANAGER = "CONTROL_MANAGER"
+    MID_CONTROL_DER = "MID_CONTROL_DER"
+    MODBUS_CONTROL_REQUEST = "MODBUS_CONTROL_REQUEST"
+    NFT_RELAY_CONTROL = "NFT_RELAY_CONTROL"
+    BATTERY_SOLAR_MID_RELAY_CONTROL = "BATTERY_SOLAR_MID_RELAY_CONTROL"
 
 
 class ShedPriority(WireEnum):
@@ -225,6 +236,15 @@ class GridState(WireEnum):
     OFF_GRID = "OFF_GRID"
 
 
+class IslandingAssertion(WireEnum):
+    """What a client has told a panel about islanding; NONE: nothing, or the panel has dropped it."""
+
+    UNKNOWN = "UNKNOWN"
+    NONE = "NONE"
+    ON_GRID = "ON_GRID"
+    OFF_GRID = "OFF_GRID"
+
+
 class FeedsRole(WireEnum):
     """What a circuit, or the downstream lugs, are there for."""
 
@@ -236,6 +256,15 @@ class FeedsRole(WireEnum):
     GENERATOR = "GENERATOR"
     MIXED = "MIXED"
     UNUSED = "UNUSED"
+
+
+class LinkStatus(WireEnum):
+    """The panel's view of its link to a device. SPAN publishes OK and LOST."""
+
+    UNKNOWN = "UNKNOWN"
+    OK = "OK"
+    DEGRADED = "DEGRADED"
+    LOST = "LOST"
 
 
 class MidGridState(WireEnum):

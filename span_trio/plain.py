@@ -7,16 +7,36 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import attrs
 
 from .frozenmap import FrozenMap
 
-__all__ = ["from_plain", "to_plain"]
+__all__ = ["Plain", "from_plain", "to_plain"]
 
 _T = TypeVar("_T")
 _Loader = Callable[[Any], Any]
+
+
+class Plain:
+    """To plain data and back, for frozen attrs classes."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: field names as keys, mappings as dicts, tuples as lists, enums as text, ``None`` as ``None``."""
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. Missing fields take their defaults, unknown ones are ignored.
+
+        Raises:
+            ValueError: the data does not have the shape of this class.
+        """
+        return from_plain(cls, plain)
 
 
 def to_plain(value: Any) -> Any:

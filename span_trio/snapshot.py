@@ -18,32 +18,38 @@ fill are ``None`` or empty on a flat panel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Self, cast
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
 
 import attrs
 
 from .enums import (
-    CommunicationState,
     DominantPowerSource,
     DoorState,
     DsmState,
-    EvseStatus,
+    FeedsRole,
     ForecastConfidence,
     GridState,
-    LimitEnablement,
-    LockState,
-    MidGridState,
-    RelativePosition,
-    RelayRequester,
+    IslandingAssertion,
     RelayState,
     RunConfig,
-    ShedPriority,
     VendorCloud,
 )
 from .frozenmap import FrozenMap
 from .homie import Instant
-from .plain import from_plain, to_plain
+from .model import (
+    AdoptedDevice,
+    AdoptedProperty,
+    ExtensionProperty,
+    SpanBatterySnapshot,
+    SpanCircuitSnapshot,
+    SpanConnectionSnapshot,
+    SpanEvseSnapshot,
+    SpanMidSnapshot,
+    SpanPcsSnapshot,
+    SpanPVSnapshot,
+)
+from .plain import Plain
 
 __all__ = [
     "AdoptedDevice",
@@ -52,236 +58,13 @@ __all__ = [
     "ExtensionProperty",
     "SpanBatterySnapshot",
     "SpanCircuitSnapshot",
+    "SpanConnectionSnapshot",
     "SpanEvseSnapshot",
     "SpanMidSnapshot",
     "SpanPVSnapshot",
     "SpanPanelSnapshot",
     "SpanPcsSnapshot",
 ]
-
-
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-
-class _Plain:
-    """To plain data and back."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data: field names as keys, mappings as dicts, tuples as lists, enums as text, ``None`` as ``None``."""
-        plain: dict[str, Any] = to_plain(self)
-        return plain
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. Missing fields take their defaults, unknown ones are ignored.
-
-        Raises:
-            ValueError: the data does not have the shape of this class.
-        """
-        return from_plain(cls, plain)
-
-
-@attrs.frozen
-class SpanCircuitSnapshot(_Plain):
-    """A circuit: one or two breaker positions behind one relay."""
-
-    circuit_id: str
-    """32 hex digits, dash-free; the same before and after the change to the parent/child schema."""
-    name: str | None = None
-    relay_state: RelayState | str = RelayState.UNKNOWN
-    relay_state_target: RelayState | str | None = None
-    """The relay's ``$target``, where the panel publishes it; different from ``relay_state`` while a command is
-    pending."""
-    relay_requester: RelayRequester | str = RelayRequester.UNKNOWN
-    instant_power_w: float | None = None
-    """W, positive = consumption (the wire's ``active-power`` is negative then)."""
-    consumed_energy_wh: float | None = None
-    """Wh that went from the panel into the circuit."""
-    produced_energy_wh: float | None = None
-    """Wh that came from the circuit into the panel."""
-    current_a: float | None = None
-    breaker_rating_a: int | None = None
-    tabs: tuple[int, ...] = ()
-    """Breaker positions; empty for a circuit on the lugs."""
-    is_240v: bool | None = None
-    priority: ShedPriority | str = ShedPriority.UNKNOWN
-    priority_target: ShedPriority | str | None = None
-    is_user_controllable: bool = False
-    """Computed: whether the relay may be commanded (not always-on)."""
-    is_sheddable: bool | None = None
-    is_never_backup: bool | None = None
-    always_on: bool | None = None
-    device_type: Literal["circuit", "pv", "evse"] = "circuit"
-    """Computed: what a PV inverter or a charger says it is fed by has that role."""
-    relative_position: RelativePosition | str | None = None
-    """Of the inverter behind a ``pv`` circuit."""
-    pcs_managed: bool | None = None
-    pcs_priority: int | None = None
-    """Meaningful only while ``pcs_managed``."""
-    energy_accum_update_time_s: int | None = attrs.field(default=None, eq=False)
-    """Unix seconds at which either counter last changed; ``None`` until one did on this link. Not compared."""
-    instant_power_update_time_s: int | None = attrs.field(default=None, eq=False)
-    """Unix seconds at which the power last changed; ``None`` until it did on this link. Not compared."""
-
-
-@attrs.frozen
-class SpanBatterySnapshot(_Plain):
-    """The battery (BESS)."""
-
-    soc_percentage: float | None = None
-    """State of charge, %."""
-    soe_kwh: float | None = None
-    """State of energy, kWh."""
-    power_w: float | None = None
-    """W, positive = discharging. Parent/child only."""
-    communication_state: CommunicationState | str | None = None
-    """The battery's own report. Parent/child only."""
-    connected: bool | None = None
-    """The panel's view of its link to the battery. Not to be trusted before r202609."""
-    nameplate_capacity_kwh: float | None = None
-    vendor_name: str | None = None
-    model: str | None = None
-    """The designation (``Powerwall 2 AC``)."""
-    part_number: str | None = None
-    """The SKU (``1232100-00-E``; the flat schema's ``model``)."""
-    serial_number: str | None = None
-    software_version: str | None = None
-
-
-@attrs.frozen
-class SpanPVSnapshot(_Plain):
-    """A PV inverter, or what several share. Its power is on the feeding circuit and in ``power_flow_pv``."""
-
-    vendor_name: str | None = None
-    model: str | None = None
-    serial_number: str | None = None
-    software_version: str | None = None
-    nameplate_capacity_w: float | None = None
-    """Installed DC size, W (the unit ``kW`` of r202603 is a mistake in its description). Not a limit."""
-    feed_circuit_id: str | None = None
-    relative_position: RelativePosition | str | None = None
-    connected: bool | None = None
-    """The panel's view of its link to the inverter. Parent/child only."""
-    device_id: str | None = None
-    """The Homie device. On a flat panel that is the panel."""
-    node_id: str | None = None
-    """Its key in ``pv_inverters``; ``None`` for what several share."""
-
-
-@attrs.frozen
-class SpanEvseSnapshot(_Plain):
-    """A charger (SPAN Drive). Its power and energy are on the feeding circuit."""
-
-    node_id: str
-    feed_circuit_id: str | None = None
-    status: EvseStatus | str = EvseStatus.UNKNOWN
-    lock_state: LockState | str = LockState.UNKNOWN
-    advertised_current_a: float | None = None
-    vendor_name: str | None = None
-    model: str | None = None
-    part_number: str | None = None
-    serial_number: str | None = None
-    software_version: str | None = None
-    connected: bool | None = None
-    """The panel's view of its link to the charger. Parent/child only."""
-    charge_current_limit_a: int | None = None
-    """The user's limit (r202627 on)."""
-    charge_current_ceiling_a: int | None = None
-    """The commissioned maximum (r202627 on)."""
-    charge_current_limit_target_a: int | None = None
-    charge_current_limit_settable: bool = False
-    """Computed: whether this charger's own description declares the limit as settable."""
-    effective_charge_current_limit_a: int | None = None
-    """Computed: the user's limit if there is one, else the ceiling."""
-
-
-@attrs.frozen
-class SpanMidSnapshot(_Plain):
-    """A microgrid interconnect device. Parent/child only."""
-
-    node_id: str
-    serial_number: str | None = None
-    vendor_name: str | None = None
-    model: str | None = None
-    software_version: str | None = None
-    hardware_version: str | None = None
-    islanding_state: GridState | str | None = None
-    grid_state: MidGridState | str | None = None
-    grid_forming_entity: str | None = None
-    grid_forming_device_name: str | None = None
-
-
-@attrs.frozen
-class SpanPcsSnapshot(_Plain):
-    """The power control system (PowerUp). Its limits are currents (A), though they are often called power limits."""
-
-    enabled: bool | None = None
-    active: bool | None = None
-    import_limit_a: float | None = None
-    """The limit that is enforced."""
-    binding_constraint: str | None = None
-    """Raw text. Parent/child only."""
-    feed_import_limit_a: float | None = None
-    feed_import_limit_enablement: LimitEnablement | str | None = None
-    feed_import_limit_active: bool | None = None
-    operator_import_limit_a: float | None = None
-    """The flat schema's ``grid-import-limit``."""
-    operator_import_limit_enablement: LimitEnablement | str | None = None
-    operator_import_limit_active: bool | None = None
-    off_grid_import_limit_a: float | None = None
-    off_grid_import_limit_enablement: LimitEnablement | str | None = None
-    off_grid_import_limit_active: bool | None = None
-    requested_import_limit_a: float | None = None
-    requested_import_limit_enablement: LimitEnablement | str | None = None
-    requested_import_limit_active: bool | None = None
-
-
-@attrs.frozen
-class AdoptedProperty(_Plain):
-    """A property of an `AdoptedDevice`; ``value`` as text."""
-
-    node_id: str
-    property_id: str
-    datatype: str
-    unit: str | None = None
-    format: str | None = None
-    settable: bool = False
-    value: str | None = None
-    set_topic: str | None = None
-
-
-@attrs.frozen
-class AdoptedDevice(_Plain):
-    """A device of a type that span_trio has no class for, carried whole. Parent/child only."""
-
-    device_id: str
-    device_type: str
-    name: str | None = None
-    vendor_name: str | None = None
-    model: str | None = None
-    serial_number: str | None = None
-    software_version: str | None = None
-    hardware_version: str | None = None
-    parent: str | None = None
-    proxied: bool = False
-    properties: tuple[AdoptedProperty, ...] = ()
-
-
-@attrs.frozen
-class ExtensionProperty(_Plain):
-    """A property that span_trio has no field for, on a device that it has a class for. Parent/child only."""
-
-    subject_kind: str
-    subject_key: str | None
-    node_id: str
-    property_id: str
-    datatype: str
-    unit: str | None = None
-    format: str | None = None
-    settable: bool = False
-    value: str | None = None
 
 
 # --- the panel --------------------------------------------------------------------------------------------------------
@@ -299,7 +82,7 @@ class Change(NamedTuple):
 
 
 @attrs.frozen
-class SpanPanelSnapshot(_Plain):
+class SpanPanelSnapshot(Plain):
     """The whole panel at one moment."""
 
     # What the enclosure says of itself.
@@ -308,17 +91,21 @@ class SpanPanelSnapshot(_Plain):
     """As published (``spanos2/r202603/05``)."""
     vendor_name: str | None = None
     model: str | None = None
+    """``MAIN_32`` and the like; ``None`` also where the panel says that it is UNKNOWN."""
     hardware_version: str | None = None
+    data_model_version: str | None = None
+    """As published (``1.0``). Parent/child only."""
     main_relay_state: RelayState | str = RelayState.UNKNOWN
     door_state: DoorState | str = DoorState.UNKNOWN
     eth0_link: bool | None = None
     wlan_link: bool | None = None
     wwan_link: bool | None = None
     """Computed: whether the vendor's cloud is connected, which is how consumers read it."""
-    wifi_ssid: str | None = None
     vendor_cloud: VendorCloud | str | None = None
     l1_voltage: float | None = None
     l2_voltage: float | None = None
+    frequency_hz: float | None = None
+    busbar_current_a: float | None = None
     main_breaker_rating_a: int | None = None
     dominant_power_source: DominantPowerSource | str | None = None
     grid_islandable: bool | None = None
@@ -343,6 +130,17 @@ class SpanPanelSnapshot(_Plain):
     """Firmware repeats the service entrance's current here; it is no feedthrough current."""
     downstream_l2_current_a: float | None = None
 
+    upstream_protection_rating_a: int | None = None
+    """The overcurrent protection ahead of the panel, A: the mains limit of models that have no main breaker."""
+    service_rating_a: int | None = None
+    """The rating of the service at the upstream lugs, A."""
+    upstream_fed_by: SpanConnectionSnapshot | None = None
+    """What the upstream lugs hang on, if that is not the utility: a sister panel, a battery. Parent/child only."""
+    downstream_feeds: SpanConnectionSnapshot | None = None
+    """What hangs on the downstream lugs: a sub-panel, say. Parent/child only."""
+    downstream_feeds_role: FeedsRole | str | None = None
+    """What the downstream lugs feed. Parent/child only."""
+
     # Power flows, W, with the signs of the wire; pv + battery + grid + site = 0.
     power_flow_pv: float | None = None
     """W, negative = generating."""
@@ -354,6 +152,8 @@ class SpanPanelSnapshot(_Plain):
     """W, positive = consuming."""
 
     # Islanding.
+    asserted_islanding_state: IslandingAssertion | str | None = None
+    """What a client has told the panel to take for true, while it cannot hear its battery. Parent/child only."""
     grid_state: GridState | str | None = None
     dsm_state: DsmState | str = DsmState.UNKNOWN
     """Computed from the grid state, else from the power source and the measured grid power."""
@@ -362,9 +162,13 @@ class SpanPanelSnapshot(_Plain):
 
     # Positions.
     panel_size: int | None = None
-    """Breaker positions; ``None`` if neither the tree nor the model tells."""
+    """How many breaker positions there are; ``None`` if neither the tree nor the model tells."""
+    first_position: int | None = None
+    """The lowest breaker position: 9 on MAIN_16 and MAIN_40, 1 on the others; ``None`` like ``panel_size``."""
+    last_position: int | None = None
+    """The highest breaker position."""
     unmapped_tabs: tuple[int, ...] = ()
-    """Computed: positions that no circuit occupies."""
+    """Computed: positions that exist and that no circuit occupies; empty where it is not known which exist."""
 
     # Parts.
     circuits: FrozenMap[str, SpanCircuitSnapshot] = attrs.field(factory=FrozenMap[str, SpanCircuitSnapshot])
@@ -390,6 +194,9 @@ class SpanPanelSnapshot(_Plain):
     shed_forecast_confidence: ForecastConfidence | str | None = None
     adopted_devices: tuple[AdoptedDevice, ...] = ()
     extension_properties: tuple[ExtensionProperty, ...] = ()
+
+    alerts: FrozenMap[str, FrozenMap[str, str]] = attrs.field(factory=FrozenMap[str, FrozenMap[str, str]])
+    """Standing alerts (Homie's ``$alert``) by device id and alert id, as published; of devices that are not away."""
 
     # About the snapshot.
     away_devices: FrozenMap[str, str] = attrs.field(factory=FrozenMap[str, str])

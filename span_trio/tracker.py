@@ -159,6 +159,11 @@ class PanelTracker:
         return snapshot
 
     @property
+    def misplaced(self) -> tuple[int, ...]:
+        """The positions that circuits of the newest snapshot occupy and that the panel does not have."""
+        return () if self._builder is None else self._builder.positions.misplaced
+
+    @property
     def published_version(self) -> Version:
         """The data model that the panel publishes now, whether it is known or not."""
         return data_model(self.tree.forest, self.tree.root)

@@ -206,14 +206,6 @@ class Settings(SphinxDirective):
 Sources = dict[str, tuple[str, str]]
 """Field -> where it is in the flat schema, and in the parent/child one."""
 
-_UP, _DOWN = fields.UPSTREAM, fields.DOWNSTREAM
-_LUGS = {
-    "active-power": "power",
-    "imported-energy": "imported",
-    "exported-energy": "exported",
-    "l1-current": "l1_current",
-    "l2-current": "l2_current",
-}
 _FED = "the record that names it: `connection/feeds-device-id`, or the lugs' `fed-by-device-id`"
 _LINK = "that record's `…-device-status`"
 _COMPUTED = "*computed*"
@@ -228,27 +220,42 @@ OTHERWISE: Mapping[type[Any], Sources] = {  # what no line of a table tells, or 
         "dsm_state": (_COMPUTED, _COMPUTED),
         "current_run_config": (_COMPUTED, _COMPUTED),
         "panel_size": ("by the format of `circuit/space`, else by `core/model`", "by panel `info/model`"),
+        "first_position": ("as `panel_size`", "as `panel_size`"),
+        "last_position": ("as `panel_size`", "as `panel_size`"),
         "unmapped_tabs": (_COMPUTED, _COMPUTED),
-        "lugs_at_service_entrance": ("", "upstream lugs `connection/fed-by-device-id`: none"),
+        "lugs_at_service_entrance": ("", "upstream lugs `connection/fed-by-device-id`, `connection/service-rating`"),
     },
     span_trio.SpanCircuitSnapshot: {
-        "circuit_id": ("the node's id", "the device's id, which is the same"),
+        "circuit_id": ("the node's id, without dashes", "the device's id"),
+        "measures_outside_panel": ("", "whether the device declares no `info/spaces`"),
+        "feeds": ("", "`connection/feeds-device-id`, `-type`, `-status`"),
+        "fed_by": ("", "`connection/fed-by-device-id`, `-type`, `-status`"),
         "is_user_controllable": ("not `always-on`", "`switch/relay` settable, and `switch/relay-controllable`"),
-        "is_never_backup": ("`never-backup`", "`load-shed/priority` not settable"),
-        "always_on": ("`always-on`", "not `switch/relay-controllable`"),
+        "is_never_backup": ("`never-backup`", "`load-shed/priority` OFF_GRID and not settable"),
+        "always_on": ("`always-on`", "not `switch/relay-controllable`, while the relay is not open"),
         "device_type": ("what names it as its `feed`", "what its `connection/feeds-device-id` names"),
         "relative_position": ("that one's `relative-position`", "of that record"),
     },
-    span_trio.SpanBatterySnapshot: {"connected": ("`connected`", _LINK.replace("that", "its connection"))},
+    span_trio.SpanBatterySnapshot: {
+        "device_id": ("the panel's id", "the device's id"),
+        "feed_circuit_id": ("`feed`", _FED),
+        "relative_position": ("`relative-position`", "of that record"),
+        "connected": ("`connected`", _LINK),
+    },
     span_trio.SpanPVSnapshot: {
         "feed_circuit_id": ("`feed`", _FED),
         "relative_position": ("`relative-position`", "of that record"),
         "connected": ("", _LINK),
         "device_id": ("the panel's id", "the device's id"),
-        "node_id": ("the node's id", "the feeding circuit's id, else the device's"),
+        "node_id": ("the feeding circuit's id, else the node's", "the feeding circuit's id, else the device's"),
     },
     span_trio.SpanEvseSnapshot: {
-        "node_id": ("the node's id", "`info/serial-number` if no other has it, else the device's id"),
+        "node_id": (
+            "`serial-number` if no other has it, else the node's id",
+            "`info/serial-number` if no other has it, else the device's id",
+        ),
+        "device_id": ("the panel's id", "the device's id"),
+        "lock_state_settable": ("`lock-state` settable", "`switch/lock-state` settable"),
         "feed_circuit_id": ("`feed`", _FED),
         "connected": ("", _LINK),
         "charge_current_limit_a": ("`user-max-charge-current`", _LIMIT),
@@ -259,12 +266,13 @@ OTHERWISE: Mapping[type[Any], Sources] = {  # what no line of a table tells, or 
     },
     span_trio.SpanMidSnapshot: {
         "node_id": ("", "`info/serial-number`, else the device's id"),
-        "grid_forming_device_name": ("", "the name of the device that it names"),
+        "device_id": ("", "the device's id"),
+        "grid_forming_device_name": ("", "vendor and model of the device that it names, or that circuit's name"),
     },
 }
 _SKIPPED = {  # the parts, and what is about the snapshot
     *("circuits", "battery", "pv", "pv_inverters", "evse", "pcs", "mid", "adopted_devices", "extension_properties"),
-    *("away_devices", "pending_devices", "seq", "epoch", "received_at"),
+    *("alerts", "away_devices", "pending_devices", "seq", "epoch", "received_at"),
 }
 
 
@@ -276,13 +284,14 @@ def _paths(table: Table | None, field: str, prefix: str = "") -> str:
 
 def _panel_sources() -> Sources:
     """Of the panel's own fields, which come from several nodes and devices."""
-    panel, flows, shed, _ = child_fields.TABLES[Kind.PANEL]
-    (lugs,) = child_fields.TABLES[Kind.LUGS]
-    found = {field: (_paths(fields.CORE, field, "core/"), f"panel {_paths(panel, field)}") for field in panel}
-    found |= {field: (_paths(fields.FLOWS, field, "power-flows/"), f"panel {_paths(flows, field)}") for field in flows}
-    found |= {field: ("", f"panel {_paths(shed, field)}") for field in shed}
-    for field, (side, name) in fields.LUGS.items():
-        found[field] = f"`lugs-{side.lower()}/{name}`", f"{side.lower()} lugs {_paths(lugs, _LUGS[name])}"
+    found: Sources = {}
+    for field in child_fields.PANEL:
+        flat = _paths(fields.CORE, field, "core/") or _paths(fields.FLOWS, field, "power-flows/")
+        found[field] = flat, f"panel {_paths(child_fields.PANEL, field)}"
+    for side, lugs in (("upstream", child_fields.UPSTREAM), ("downstream", child_fields.DOWNSTREAM)):
+        for field in lugs:
+            name = fields.LUGS[field][1] if field in fields.LUGS else None
+            found[field] = "" if name is None else f"`lugs-{side}/{name}`", f"{side} lugs {_paths(lugs, field)}"
     return found
 
 
@@ -295,7 +304,7 @@ class BothSchemas(SphinxDirective):
         span_trio.SpanBatterySnapshot: (fields.BATTERY, child_fields.TABLES[Kind.BESS][0]),
         span_trio.SpanPVSnapshot: (fields.PV, child_fields.TABLES[Kind.PV][0]),
         span_trio.SpanEvseSnapshot: (fields.EVSE, child_fields.TABLES[Kind.EVSE][0]),
-        span_trio.SpanPcsSnapshot: (fields.PCS, child_fields.TABLES[Kind.PANEL][3]),
+        span_trio.SpanPcsSnapshot: (fields.PCS, child_fields.PCS),
         span_trio.SpanMidSnapshot: (None, child_fields.TABLES[Kind.MID][0]),
     }
 

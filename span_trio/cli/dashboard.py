@@ -109,8 +109,11 @@ def _charger(snapshot: SpanPanelSnapshot, key: str) -> RenderableType:
 
 
 def _circuits(snapshot: SpanPanelSnapshot, width: int, rows: int) -> list[RenderableType]:
-    ordered = sorted(snapshot.circuits.values(), key=lambda circuit: -abs(circuit.instant_power_w or 0.0))
-    most = max((abs(circuit.instant_power_w or 0.0) for circuit in ordered), default=0.0)
+    everything = sorted(snapshot.circuits.values(), key=lambda circuit: -abs(circuit.instant_power_w or 0.0))
+    ordered = [circuit for circuit in everything if not circuit.measures_outside_panel]
+    outside = [circuit for circuit in everything if circuit.measures_outside_panel]
+    most = max((abs(circuit.instant_power_w or 0.0) for circuit in everything), default=0.0)
+    rows = max(1, rows - len(outside) - 1) if outside else rows
     columns = 2 if width >= _WIDE else 1
     shown = ordered[: rows * columns]
     opened = sum(circuit.relay_state == RelayState.OPEN for circuit in ordered)
@@ -123,7 +126,10 @@ def _circuits(snapshot: SpanPanelSnapshot, width: int, rows: int) -> list[Render
     for _ in tables:
         grid.add_column(ratio=1)
     grid.add_row(*tables)
-    return [Rule(heading, style="dim"), grid]
+    meters: list[RenderableType] = (
+        [Rule("meters outside the panel", style="dim"), _table(outside, most, width)] if outside else []
+    )
+    return [Rule(heading, style="dim"), grid, *meters]
 
 
 def _table(circuits: Sequence[SpanCircuitSnapshot], most: float, width: int) -> Table:
@@ -148,7 +154,7 @@ def _table(circuits: Sequence[SpanCircuitSnapshot], most: float, width: int) -> 
 
 
 def _state(circuit: SpanCircuitSnapshot) -> Text:
-    if circuit.relay_state == RelayState.CLOSED:
+    if circuit.relay_state == RelayState.CLOSED or circuit.measures_outside_panel:
         makes = circuit.instant_power_w is not None and circuit.instant_power_w < 0
         return Text("◄" if makes else " ", style="yellow")
     return Text(circuit.relay_state.lower(), style="red")

@@ -20,9 +20,10 @@ def one_line(snapshot: SpanPanelSnapshot, when: dt.datetime | str) -> str:
     )
     parts = [when if isinstance(when, str) else f"{when:%H:%M:%S}"]
     parts += [f"{name} {value:.0f} {unit}" for name, value, unit in flows if value is not None]
-    closed = sum(circuit.relay_state == RelayState.CLOSED for circuit in snapshot.circuits.values())
-    parts.append(f"{closed} of {len(snapshot.circuits)} circuits closed")
-    loads = [circuit for circuit in snapshot.circuits.values() if circuit.instant_power_w]
+    circuits = [circuit for circuit in snapshot.circuits.values() if not circuit.measures_outside_panel]
+    closed = sum(circuit.relay_state == RelayState.CLOSED for circuit in circuits)
+    parts.append(f"{closed} of {len(circuits)} circuits closed")
+    loads = [circuit for circuit in circuits if circuit.instant_power_w]
     if loads:
         top = max(loads, key=lambda circuit: abs(circuit.instant_power_w or 0.0))
         parts.append(f"most: {top.name or top.circuit_id} {top.instant_power_w:.0f} W")

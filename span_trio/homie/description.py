@@ -64,17 +64,24 @@ class PropertyDescription:
 
 @attrs.frozen
 class NodeDescription:
-    """A declared node. ``properties`` is ``None`` for a bare node, which accepts every property."""
+    """A declared node. ``properties`` is ``None`` for a bare node, which accepts every property.
+
+    ``malformed`` are the ids of properties that were left out for what is wrong with them: they are declared, too.
+    """
 
     id: str
     type: str | None = None
     name: str | None = None
     properties: Mapping[str, PropertyDescription] | None = None
+    malformed: frozenset[str] = frozenset()
 
 
 @attrs.frozen
 class DeviceDescription:
-    """A parsed ``$description``. ``problems`` says, in words, what in the document was left out and why."""
+    """A parsed ``$description``. ``problems`` says, in words, what in the document was left out and why.
+
+    ``malformed`` are the ids of nodes that were left out.
+    """
 
     id: str
     homie: str = "5.0"
@@ -87,6 +94,7 @@ class DeviceDescription:
     parent: str | None = None
     extensions: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    malformed: frozenset[str] = frozenset()
 
 
 def parse_description(payload: bytes, device: str) -> DeviceDescription:
@@ -163,18 +171,21 @@ class _Parser:
             if homie.partition(".")[0] != "5":
                 raise _Illegal("homie is not 5.x")
             root = self._reference(document, "root")
+            documents: dict[str, Any] = _field(document, "nodes", dict) or {}
+            nodes = self.objects_of(documents, self._node)
             return DeviceDescription(
                 id=device,
                 homie=homie,
                 version=_field(document, "version", int),
                 name=_field(document, "name", str),
                 type=_field(document, "type", str),
-                nodes=self.objects_of(_field(document, "nodes", dict) or {}, self._node),
+                nodes=nodes,
                 children=self._entries(document, "children", is_valid_id),
                 root=root,
                 parent=self._reference(document, "parent") or root,
                 extensions=self._entries(document, "extensions", bool),
                 problems=tuple(self.problems),
+                malformed=frozenset(documents) - frozenset(nodes),
             )
         except _Illegal as error:
             raise DescriptionError(str(error)) from None
@@ -216,12 +227,14 @@ class _Parser:
         return objects
 
     def _node(self, node: str, document: Mapping[str, Any]) -> NodeDescription:
-        properties = _field(document, "properties", dict)
+        documents: dict[str, Any] | None = _field(document, "properties", dict)
+        properties = None if documents is None else self.objects_of(documents, self.property)
         return NodeDescription(
             id=node,
             type=_field(document, "type", str),
             name=_field(document, "name", str),
-            properties=None if properties is None else self.objects_of(properties, self.property),
+            properties=properties,
+            malformed=frozenset(documents or ()) - frozenset(properties or ()),
         )
 
     def property(self, name: str, document: Mapping[str, Any]) -> PropertyDescription:

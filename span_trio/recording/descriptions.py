@@ -18,7 +18,7 @@ from ..homie import (
 )
 from ..homie.values import load_json
 from ..span.harmless import KNOWN_PROPERTIES, UNITS, is_reference
-from ..span.parts import Kind, kind_of
+from ..span.parts import CIRCUIT_TYPE
 from ..span.private import PRIVATE
 from .placeholders import MASK, Placeholders
 
@@ -42,7 +42,7 @@ def mask_description(device: str, text: str, names: Placeholders) -> str:
 
 def _device(device: str, document: dict[str, Any], names: Placeholders) -> Any:
     kind = document.get("type")
-    circuit = isinstance(kind, str) and kind_of(kind) is Kind.CIRCUIT
+    circuit = kind == CIRCUIT_TYPE
 
     def name(text: str) -> str:
         if text == device:

@@ -36,9 +36,9 @@ from ..homie import (
 )
 from ..homie.topics import LOG_LEVELS
 from ..homie.values import load_json
-from ..span import FALLBACK, NodeType
+from ..span import FALLBACK
 from ..span.harmless import JSON_KEYS, KNOWN_PROPERTIES, MEMBERS, TEXTS, UNITS, is_reference
-from ..span.parts import Kind, kind_of
+from ..span.parts import CIRCUIT_TYPE
 from ..span.private import PRIVATE
 from .descriptions import mask_description
 from .lines import Recorded
@@ -181,7 +181,7 @@ class Redactor:
         node = None if described is None else described.nodes.get(topic.node)
         if described is None or node is None:
             return False
-        return kind_of(described.type) is Kind.CIRCUIT or node.type == NodeType.CIRCUIT
+        return CIRCUIT_TYPE in {described.type, node.type}
 
     def _string(self, name: str, text: str) -> str:
         parts = text.split(",")

@@ -18,7 +18,7 @@ import attrs
 
 from ..errors import SpanPanelValidationError
 from ..span import NodeType
-from ..span.derive import PANEL_SIZES
+from ..span.positions import PANEL_SIZES
 from .pcs import LIMITS
 
 __all__ = [

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from ..errors import SpanPanelValidationError
-from ..span.derive import PANEL_SIZES
+from ..span.positions import PANEL_SIZES
 from .flat_schema import declare
 
 __all__ = [

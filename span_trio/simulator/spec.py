@@ -18,7 +18,8 @@ import attrs
 
 from ..enums import FeedsRole, RelativePosition, ShedPriority
 from ..homie import is_valid_id
-from ..span.derive import PANEL_SIZES, tabs_of
+from ..span.derive import tabs_of
+from ..span.positions import PANEL_SIZES
 from .devices import (
     MOST,
     BessSpec,

@@ -10,7 +10,7 @@ snapshot shows), `panels` (which devices are panels), `phases`.
 from typing import Final
 
 from ..homie import Fallback
-from .child_fields import CAPABILITIES
+from .bare import CAPABILITIES
 from .controls import controls, find_control, resolve_command
 from .derive import firmware_build
 from .fields import circuit_id

@@ -1,17 +1,22 @@
-"""What nobody modelled: devices without a class, and properties without a field. Nothing is hidden (section 10)."""
+"""What has no class or no field: devices and properties, carried as they are published. Nothing is hidden.
+
+What is private (`private`) is the exception, and stands nowhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..homie import Datatype, Node, PropertyDescription, set_topic
 from ..snapshot import AdoptedDevice, AdoptedProperty, ExtensionProperty
+from .child_charger import other_spellings
 from .child_fields import KNOWN
 from .convert import text
-from .fields import circuit_id
+from .panels import PANEL_TYPE
 from .parts import Kind, Part
 from .private import is_private
+from .published import described
 
 __all__ = ["FoundProperty", "adopted", "extensions", "properties"]
 
@@ -28,16 +33,13 @@ class FoundProperty(NamedTuple):
 def properties(part: Part) -> Iterator[FoundProperty]:
     """Every property of a device, by its capabilities as they are known."""
     for capability, node in part.nodes.items():
-        described = None if node.description is None else node.description.properties
-        # What a bare node has is in no order of its own: a broker's is not one.
-        bare = {name: PropertyDescription(name) for name in sorted(node.values)}
-        declared = bare if described is None else described
-        for name, declaration in declared.items():
-            yield FoundProperty(capability, node, declaration, part.text_of(capability, name))
+        for declared in described(node):
+            yield FoundProperty(capability, node, declared, part.text_of(capability, declared.id))
 
 
 def _shown(part: Part) -> Iterator[FoundProperty]:
-    of_panel = part.kind is Kind.PANEL
+    description = part.device.description
+    of_panel = part.kind is Kind.PANEL or (description is not None and description.type == PANEL_TYPE)
     return (found for found in properties(part) if not is_private(found.declared.id, of_panel=of_panel))
 
 
@@ -75,16 +77,19 @@ def adopted(part: Part) -> AdoptedDevice:
     )
 
 
-_INFO = ("vendor-name", "model", "serial-number", "firmware-version", "hardware-version")
+_INFO: Final = ("vendor-name", "model", "serial-number", "firmware-version", "hardware-version")
+
+
+_SUBJECTS: Final = {Kind.UPSTREAM: "lugs", Kind.DOWNSTREAM: "lugs", Kind.OUTSIDE: "circuit"}
 
 
 def extensions(part: Part) -> tuple[ExtensionProperty, ...]:
     """The properties that have no field, on a device that has a class; those that say something, or can be set."""
-    key = None if part.kind is Kind.PANEL else circuit_id(part.id) if part.kind is Kind.CIRCUIT else part.id
+    known = KNOWN[part.kind] - (other_spellings(part) if part.kind is Kind.EVSE else frozenset())
     return tuple(
         ExtensionProperty(
-            subject_kind=part.kind.value,
-            subject_key=key,
+            subject_kind=_SUBJECTS.get(part.kind, part.kind.value),
+            subject_key=None if part.kind is Kind.PANEL else part.id,
             node_id=found.node.id,
             property_id=found.declared.id,
             datatype=found.declared.datatype or Datatype.STRING,
@@ -94,6 +99,6 @@ def extensions(part: Part) -> tuple[ExtensionProperty, ...]:
             value=found.value,
         )
         for found in _shown(part)
-        if f"{found.capability}/{found.declared.id}" not in KNOWN[part.kind]
+        if f"{found.capability}/{found.declared.id}" not in known
         and (found.value is not None or found.declared.settable)
     )

@@ -24,17 +24,17 @@ from ..homie import (
     Datatype,
     Device,
     Forest,
-    Lifecycle,
     Node,
     PropertyDescription,
 )
 from .adopt import properties
-from .child_fields import charge_limit_names
+from .child_charger import charge_limit_names
 from .convert import flag, whole
+from .fields import charger_keys as flat_charger_keys
 from .fields import circuit_id
 from .model import DataModel
 from .offered import OfferedControl, Place, encode, in_words, offer
-from .parts import Kind, Part, charger_keys, kind_of
+from .parts import Kind, Part, charger_keys, parts_of
 from .schema import NodeType
 from .shared import SharedRelays
 
@@ -51,6 +51,7 @@ _FLAGS: Final[Mapping[str, tuple[str, RefusalReason]]] = {  # of a flat circuit'
     "shed-priority": ("never-backup", RefusalReason.NEVER_BACKUP),
 }
 _OF_CIRCUITS: Final = {Control.RELAY, Control.PRIORITY}
+_CIRCUITS: Final = {Kind.CIRCUIT, Kind.OUTSIDE}
 _UNMAPPED: Final = "unmapped_tab_"
 _NOBODY: Final[Mapping[Control, RefusalReason]] = {
     Control.RELAY: RefusalReason.NO_SUCH_CIRCUIT,
@@ -79,7 +80,7 @@ def find_control(forest: Forest, root: str, model: DataModel, control: Control, 
     """What a command would be of, locked or not; ``None`` if there is no such control."""
     if control is Control.DOMINANT_POWER_SOURCE and model is DataModel.PARENT_CHILD:
         control = Control.ISLANDING
-    wanted = circuit_id(subject) if control in _OF_CIRCUITS else subject
+    wanted = _folded(model, control, subject)
     for offered in controls(forest, root, model):
         if (offered.control, offered.subject) == (control, wanted):
             return offered
@@ -89,12 +90,17 @@ def find_control(forest: Forest, root: str, model: DataModel, control: Control, 
     return None
 
 
+def _folded(model: DataModel, control: Control, subject: str) -> str:
+    """A subject as it is known by: the flat schema writes one circuit's id with dashes and without."""
+    return circuit_id(subject) if control in _OF_CIRCUITS and model is not DataModel.PARENT_CHILD else subject
+
+
 def _all(forest: Forest, root: str, model: DataModel) -> tuple[Iterator[OfferedControl], Iterator[OfferedControl]]:
     """What has a command of its own; and every property that is declared, as if it had none."""
     if model is not DataModel.PARENT_CHILD:
         panel = forest.devices[root]
         return _flat_controls(panel), _flat_properties(panel)
-    parts = _parts(forest, root)
+    parts = parts_of(forest, root)
     relays = SharedRelays(parts, forest.members(root), _lock)
     return map(relays.complete, _child_controls(parts, root)), map(relays.complete, _child_properties(parts))
 
@@ -132,7 +138,7 @@ def _find(forest: Forest, root: str, model: DataModel, control: Control, subject
         reason = RefusalReason.UNMAPPED_POSITION
     elif control is Control.PROPERTY:
         reason = _no_property(forest, root, model, subject)
-    elif _is_there(forest, root, model, circuit_id(subject) if control in _OF_CIRCUITS else subject):
+    elif _is_there(forest, root, model, _folded(model, control, subject)):
         reason = RefusalReason.NO_SUCH_CONTROL
     kind = SpanPanelLockedError if reason is RefusalReason.NOT_SETTABLE else SpanPanelUnknownTargetError
     raise kind(reason, in_words(control, subject))
@@ -161,14 +167,14 @@ def _flat_controls(panel: Device) -> Iterator[OfferedControl]:
             yield from _flat(control, circuit, node, name, _flat_lock(node, *_FLAGS[name]))
     for node in panel.nodes_of_type(NodeType.CORE)[:1]:
         yield from _flat(Control.DOMINANT_POWER_SOURCE, panel.id, node, "dominant-power-source", None)
-    for node in panel.nodes_of_type(NodeType.EVSE):
+    for key, node in flat_charger_keys(panel.nodes_of_type(NodeType.EVSE)).items():
         declared = node.declared("user-max-charge-current")  # in its own description: r202627 on
         if declared is not None:
             ceiling = whole(node.values.get("max-charge-current"))
-            yield offer(Control.CHARGE_LIMIT, node.id, (node, declared.id, _settable(declared)), declared, ceiling)
+            yield offer(Control.CHARGE_LIMIT, key, (node, declared.id, _settable(declared)), declared, ceiling)
         connector = node.declared("lock-state")
         if connector is not None and connector.settable:  # of most firmware a reading, and no control that is locked
-            yield offer(Control.CHARGER_LOCK, node.id, (node, connector.id, None), connector)
+            yield offer(Control.CHARGER_LOCK, key, (node, connector.id, None), connector)
 
 
 def _flat_circuits(panel: Device) -> dict[str, Node]:
@@ -214,25 +220,11 @@ def _settable(declared: PropertyDescription) -> RefusalReason | None:
 # --- parent/child -----------------------------------------------------------------------------------------------------
 
 
-def _parts(forest: Forest, root: str) -> list[Part]:
-    parts: list[Part] = []
-    for name in forest.members(root):
-        device = forest.devices.get(name)
-        if device is not None and device.description is not None:
-            kind = Kind.PANEL if name == root else kind_of(device.description.type)
-            here = kind is Kind.PANEL or device.lifecycle is Lifecycle.READY
-            parts.append(Part.of(device, kind, forest, here=here))
-    return parts
-
-
 def _child_controls(parts: Sequence[Part], root: str) -> Iterator[OfferedControl]:
-    circuits: dict[str, Part] = {}
     for part in parts:
         if part.kind is Kind.CIRCUIT:
-            circuits.setdefault(circuit_id(part.id), part)
-    for circuit, part in circuits.items():
-        yield from _child(Control.RELAY, circuit, part, ("switch", "relay"))
-        yield from _child(Control.PRIORITY, circuit, part, ("load-shed", "priority"))
+            yield from _child(Control.RELAY, part.id, part, ("switch", "relay"))
+            yield from _child(Control.PRIORITY, part.id, part, ("load-shed", "priority"))
     yield from _child(Control.ISLANDING, root, parts[0], ("shed", "asserted-islanding-state"))
     for key, part in charger_keys([part for part in parts if part.kind is Kind.EVSE]).items():
         capability, ceiling, limit = charge_limit_names(part)
@@ -260,6 +252,8 @@ def _child(
 def _lock(part: Part, node: Node, declared: PropertyDescription) -> RefusalReason | None:
     if not part.here:
         return RefusalReason.AWAY
+    if part.kind is Kind.OUTSIDE:  # it measures, and nothing else
+        return RefusalReason.NOT_CONTROLLABLE
     # A declaration may be stale after recommissioning: either may say no (section 4).
     if declared.id == "relay" and not _permits(node, "relay-controllable", when=True):
         return RefusalReason.NOT_CONTROLLABLE
@@ -269,8 +263,8 @@ def _lock(part: Part, node: Node, declared: PropertyDescription) -> RefusalReaso
 def _is_there(forest: Forest, root: str, model: DataModel, subject: str) -> bool:
     """Whether whoever is meant exists, and merely has no such control."""
     if model is DataModel.PARENT_CHILD:
-        parts = _parts(forest, root)
+        parts = parts_of(forest, root)
         chargers = charger_keys([part for part in parts if part.kind is Kind.EVSE])
-        return subject in chargers or subject in {circuit_id(part.id) for part in parts if part.kind is Kind.CIRCUIT}
+        return subject in chargers or subject in {part.id for part in parts if part.kind in _CIRCUITS}
     panel = forest.devices[root]
-    return subject in _flat_circuits(panel) or subject in {node.id for node in panel.nodes_of_type(NodeType.EVSE)}
+    return subject in _flat_circuits(panel) or subject in flat_charger_keys(panel.nodes_of_type(NodeType.EVSE))

@@ -13,7 +13,7 @@ from typing import TypeVar
 from ..enums import WireEnum
 from ..homie import Datatype, InvalidPayload, Value, decode_value
 
-__all__ = ["flag", "known", "member", "number", "reference", "text", "whole"]
+__all__ = ["flag", "known", "member", "number", "panel_model", "reference", "text", "whole", "words"]
 
 _E = TypeVar("_E", bound=WireEnum)
 
@@ -48,6 +48,18 @@ def text(value: Value | None) -> str | None:
     if type(value) is str:
         return value
     return str(value) if type(value) in {int, float} else None
+
+
+def panel_model(value: Value | None) -> str | None:
+    """A panel's model; a panel that says UNKNOWN has said none."""
+    said = text(value)
+    return None if said == "UNKNOWN" else said
+
+
+def words(value: Value | None) -> tuple[str, ...] | None:
+    """A comma list, each entry once; the empty text is an empty list."""
+    said = text(value)
+    return None if said is None else tuple(dict.fromkeys(word for word in map(str.strip, said.split(",")) if word))
 
 
 def reference(value: Value | None) -> str | None:

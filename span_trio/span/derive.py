@@ -15,7 +15,6 @@ from ..snapshot import SpanPVSnapshot
 
 __all__ = [
     "FEEDTHROUGH_BUILD",
-    "PANEL_SIZES",
     "dsm_state",
     "firmware_build",
     "negated",
@@ -26,9 +25,6 @@ __all__ = [
 
 FEEDTHROUGH_BUILD: Final = 202621
 """Downstream lugs carry real power and energy from this build on (changelog r202621, docs issue 13)."""
-
-PANEL_SIZES: Final[Mapping[str, int]] = {"MAIN_16": 16, "MLO_24": 24, "MAIN_32": 32, "MAIN_40": 40, "MLO_48": 48}
-"""Breaker positions by ``model`` (published from r202609 on)."""
 
 _BUILD: Final = re.compile(r"r[0-9]{6}")
 _NOISE_W: Final = 1.0  # a meter without load hovers around zero (span-panel-api 2.6.1)
@@ -56,7 +52,12 @@ def tabs_of(space: int | None, dipole: bool | None) -> tuple[int, ...]:
 
 
 def dsm_state(
-    *, has_battery: bool, grid_state: str | None, source: str | None, grid_powers: Iterable[float | None]
+    *,
+    has_battery: bool,
+    grid_state: str | None,
+    source: str | None,
+    grid_powers: Iterable[float | None],
+    islandable: bool | None = None,
 ) -> DsmState:
     """Whether the house is on the grid, by the first rule that applies.
 
@@ -64,11 +65,14 @@ def dsm_state(
         has_battery: a battery is commissioned; its ``grid_state`` is the authority then.
         grid_state: as the battery reports it.
         source: the dominant power source.
-        grid_powers: measurements (W) of the power to or from the grid; ``None`` for one not reported.
+        grid_powers: measurements (W) of the power to or from the grid; ``None`` for one not reported. They tell only
+            where the panel says that something else than the grid is dominant, and may be islanded: a meter hovers
+            around zero.
+        islandable: whether the panel can run off the grid, as it says. Without a battery, one that cannot is on it.
     """
     if has_battery and grid_state is not None and grid_state in _BY_GRID_STATE:
         return _BY_GRID_STATE[grid_state]
-    if source == _GRID:
+    if source == _GRID or (islandable is False and not has_battery):
         return DsmState.DSM_ON_GRID
     reported = [abs(power) for power in grid_powers if power is not None]
     if source not in _OWN_SOURCES or not reported:

@@ -9,7 +9,8 @@ import re
 from typing import Final
 
 from .. import enums
-from .child_fields import CAPABILITIES, KNOWN
+from .bare import CAPABILITIES
+from .child_fields import KNOWN
 from .parts import CAPABILITY
 from .private import PRIVATE
 from .schema import FLAT

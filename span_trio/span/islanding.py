@@ -1,6 +1,7 @@
-"""On the grid or off it, and what forms it: the parent/child schema's rules (facts, section 7).
+"""On the grid or off it, and what forms it: the parent/child schema's rules.
 
-None takes silence for a reading (lessons A: an off-grid state inferred from nothing reported yet).
+None takes silence for a reading (lessons A: an off-grid state inferred from nothing reported yet), and none looks at
+power: a meter hovers around zero, and a state that followed it came and went. Without a MID nothing can be islanded.
 """
 
 from __future__ import annotations
@@ -12,30 +13,27 @@ from .parts import Kind
 
 __all__ = ["dsm_of", "islanding", "power_source", "run_config_of"]
 
-_NOISE_W: Final = 1.0  # as in `derive`
 _SOURCES: Final = {Kind.BESS: DominantPowerSource.BATTERY, Kind.PV: DominantPowerSource.PV}
 _DSM: Final = {GridState.ON_GRID: DsmState.DSM_ON_GRID, GridState.OFF_GRID: DsmState.DSM_OFF_GRID}
 _TOLD: Final = {GridState.ON_GRID.value: GridState.ON_GRID, GridState.OFF_GRID.value: GridState.OFF_GRID}
 
 
 def islanding(
-    asserted: str | None, reported: str | None, grid_flow: float | None, *, has_mid: bool
+    asserted: str | None, reported: str | None, *, has_mid: bool
 ) -> tuple[GridState | str | None, GridState | None]:
     """What the snapshot shows of it; and how it is taken, with what else there is to go by.
 
     Args:
         asserted: the panel's ``asserted-islanding-state``, which wins (lesson s1 1.1.4).
         reported: the MID's ``islanding-state``, if it is here.
-        grid_flow: W, to or from the grid; power there proves that it is there, where there is no MID.
-        has_mid: there is one, here or away.
+        has_mid: one is declared, here or away.
     """
     told = _TOLD.get(asserted or "")
     if told is not None:
         return told, told
     if has_mid:
         return reported, _TOLD.get(reported or "")
-    on_grid = grid_flow is not None and abs(grid_flow) > _NOISE_W
-    return None, GridState.ON_GRID if on_grid else None
+    return None, GridState.ON_GRID
 
 
 def dsm_of(state: GridState | None) -> DsmState:
@@ -49,7 +47,7 @@ def power_source(entity: str | None, kind: Kind | None, *, has_mid: bool) -> Dom
     Args:
         entity: what forms the grid: ``GRID``, or a device's id.
         kind: what that device is, if it is known.
-        has_mid: there is one, here or away.
+        has_mid: one is declared, here or away.
     """
     if not has_mid or entity == DominantPowerSource.GRID:
         return DominantPowerSource.GRID

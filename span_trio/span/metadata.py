@@ -17,7 +17,7 @@ from ..frozenmap import FrozenMap
 from ..homie import Forest, Node, PropertyDescription
 from . import child_fields, fields
 from .model import DataModel
-from .parts import Kind, Part, direction_of, kind_of
+from .parts import Kind, Part, parts_of
 from .schema import HomieSchema, NodeType
 from .tables import Table
 
@@ -102,6 +102,7 @@ _FLAT: Final = (  # snapshot class, table, node type
     ("panel", fields.FLOWS, NodeType.POWER_FLOWS),
     ("circuit", fields.CIRCUIT, NodeType.CIRCUIT),
     ("battery", fields.BATTERY, NodeType.BESS),
+    ("panel", fields.GRID, NodeType.BESS),
     ("pv", fields.PV, NodeType.PV),
     ("evse", fields.EVSE, NodeType.EVSE),
     ("pcs", fields.PCS, NodeType.PCS),
@@ -127,6 +128,9 @@ def _flat_sections(forest: Forest, root: str) -> Iterator[_Section]:
 
 
 _TREE: Final = (
+    ("panel", child_fields.PANEL, Kind.PANEL),
+    ("panel", child_fields.UPSTREAM, Kind.UPSTREAM),
+    ("panel", child_fields.DOWNSTREAM, Kind.DOWNSTREAM),
     ("circuit", child_fields.CIRCUIT, Kind.CIRCUIT),
     ("battery", child_fields.BATTERY, Kind.BESS),
     ("mid", child_fields.MID, Kind.MID),
@@ -137,23 +141,9 @@ _TREE: Final = (
 
 def _child_sections(forest: Forest, root: str) -> Iterator[_Section]:
     parts: dict[Kind, list[Part]] = {kind: [] for kind in Kind}
-    for name in forest.members(root):
-        device = forest.devices.get(name)
-        if device is not None and device.description is not None:
-            kind = Kind.PANEL if name == root else kind_of(device.description.type)
-            parts[kind].append(Part.of(device, kind, forest, here=True))
+    for part in parts_of(forest, root):
+        parts[part.kind].append(part)
     panel: list[_Nodes] = [part.nodes for part in parts[Kind.PANEL]]
-    for table in (child_fields.PANEL, child_fields.FLOWS, child_fields.SHED):
-        yield "panel", _names(table), panel
     yield "pcs", _names(child_fields.PCS), [subject for subject in panel if "pcs" in subject]
     for prefix, table, kind in _TREE:
         yield prefix, _names(table), [part.nodes for part in parts[kind]]
-    for role in _LUG_ROLES:
-        lugs: list[_Nodes] = [part.nodes for part in parts[Kind.LUGS] if direction_of(part) == role]
-        names = {
-            field: (f"meter/{_TREE_LUGS.get(name, name)}",) for field, (of, name) in fields.LUGS.items() if of == role
-        }
-        yield "panel", names, lugs
-
-
-_TREE_LUGS: Final = {"l1-current": "current-a", "l2-current": "current-b"}  # flat name -> ours

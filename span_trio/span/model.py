@@ -12,7 +12,7 @@ import re
 from typing import Final, NamedTuple
 
 from ..homie import Forest
-from .parts import CAPABILITY, Kind, Part, kind_of
+from .parts import CAPABILITY, Kind, parts_of
 
 __all__ = ["DataModel", "Version", "awaited", "data_model"]
 
@@ -62,10 +62,8 @@ def awaited(forest: Forest, root: str) -> tuple[str, ...]:
 
     The model tells the panel's size; the firmware tells the sign of the battery's meter.
     """
-    panel = Part.of(forest.devices[root], Kind.PANEL, forest, here=True)
-    devices = (forest.devices.get(name) for name in forest.members(root))
-    kinds = {kind_of(device.description.type) for device in devices if device is not None and device.description}
-    names = ["model", *(["firmware-version"] if Kind.BESS in kinds else [])]
+    panel, *others = parts_of(forest, root)
+    names = ["model", *(["firmware-version"] if any(part.kind is Kind.BESS for part in others) else [])]
     return tuple(
         f"{name} of {root}"
         for name in names

@@ -2,11 +2,14 @@
 
 The rules of this room:
 
-* Devices are known by ``type``, never by id: ids differ between firmware and simulators and may change (facts,
-  parent/child, section 2). Their nodes are capabilities, known by theirs.
+* Devices are known by ``type`` and by what they declare, never by id: ids differ between firmware and simulators and
+  may change (facts, parent/child, section 2). Their nodes are capabilities, known by theirs.
+* A circuit that declares no ``info/spaces`` has no place in the panel: it is a meter outside. What decides is the
+  declaration, before any value and whatever the device is called. A bare description declares nothing, and decides
+  nothing.
 * Of a device that is away (its own ``$state`` is not ``ready``, or it has just come back and its values are of before)
   only identity and wiring count: `Part.value` shows nothing else, whatever is retained. That is one rule for all
-  classes of devices; the snapshot names them in ``away_devices``.
+  kinds of devices; the snapshot names them in ``away_devices``.
 * Who feeds a device, where it sits and how its link is comes from one connection record, whose owner is a circuit or a
   pair of lugs (section 6).
 """
@@ -19,15 +22,28 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from ..enums import RelativePosition
-from ..homie import Device, Forest, Node, NodeDescription, PropertyDescription, Value
-from .convert import text
-from .fields import circuit_id
+from ..enums import LinkStatus, RelativePosition
+from ..homie import Device, DeviceDescription, Forest, Lifecycle, Node, NodeDescription, PropertyDescription, Value
+from .convert import panel_model, text
+from .keys import unique_keys
+from .published import published
 
-__all__ = ["CAPABILITY", "Feed", "Kind", "Part", "charger_keys", "direction_of", "feeds", "kind_of"]
+__all__ = [
+    "CAPABILITY",
+    "CIRCUIT_TYPE",
+    "Feed",
+    "Kind",
+    "Part",
+    "charger_keys",
+    "feeds",
+    "inverter_keys",
+    "kind_of",
+    "parts_of",
+]
 
 CAPABILITY: Final = "energy.ebus.capability."
 _DEVICE: Final = "energy.ebus.device."
+_SHARED: Final = "shared-with-device-ids"
 
 
 class Kind(enum.Enum):
@@ -35,7 +51,11 @@ class Kind(enum.Enum):
 
     PANEL = "panel"
     LUGS = "lugs"
+    """Which of them, is not known, nor so what they measure."""
+    UPSTREAM = "upstream lugs"
+    DOWNSTREAM = "downstream lugs"
     CIRCUIT = "circuit"
+    OUTSIDE = "meter outside the panel"
     BESS = "battery"
     MID = "mid"
     PV = "pv"
@@ -50,13 +70,28 @@ _KINDS: Final[Mapping[str, Kind]] = {
     f"{_DEVICE}pv": Kind.PV,
     f"{_DEVICE}evse": Kind.EVSE,
 }
+CIRCUIT_TYPE: Final = f"{_DEVICE}circuit"
+"""The type of circuits, and of meters outside the panel."""
+_DIRECTIONS: Final = {"UPSTREAM": Kind.UPSTREAM, "DOWNSTREAM": Kind.DOWNSTREAM}
 
 
-def kind_of(device_type: str | None) -> Kind:
-    """By its type; lugs may have their direction in it."""
-    if device_type == f"{_DEVICE}lugs" or (device_type or "").startswith(f"{_DEVICE}lugs."):
-        return Kind.LUGS
-    return _KINDS.get(device_type or "", Kind.OTHER)
+def kind_of(description: DeviceDescription, direction: str | None = None) -> Kind:
+    """By what a device declares; of lugs, which may have their direction in their type, also by what they say it is."""
+    said = description.type or ""
+    if said == f"{_DEVICE}lugs" or said.startswith(f"{_DEVICE}lugs."):
+        return _DIRECTIONS.get((direction or said.rpartition(".")[2]).upper(), Kind.LUGS)
+    kind = _KINDS.get(said, Kind.OTHER)
+    return Kind.OUTSIDE if kind is Kind.CIRCUIT and _is_outside(description) else kind
+
+
+def _is_outside(description: DeviceDescription) -> bool:
+    """Whether a circuit declares properties, and no place in the panel; one that was spoilt is declared, too."""
+    nodes = description.nodes.values()
+    infos = [node for node in nodes if (_capability(node) or node.id) == "info"]
+    placed = "info" in description.malformed or any(
+        node.properties is None or "spaces" in node.properties or "spaces" in node.malformed for node in infos
+    )
+    return not placed and any(node.properties for node in nodes)
 
 
 @attrs.define(eq=False)
@@ -71,15 +106,17 @@ class Part:
     nodes: dict[str, Node] = attrs.field(factory=dict[str, Node])
 
     @classmethod
-    def of(cls, device: Device, kind: Kind, forest: Forest, *, here: bool) -> Part:
-        """The part that a device is now."""
-        part = cls(device, kind, forest, here)
+    def of(cls, device: Device, description: DeviceDescription, forest: Forest, *, is_root: bool) -> Part:
+        """The part that a described device is now."""
+        part = cls(device, Kind.PANEL, forest, is_root or device.lifecycle is Lifecycle.READY)
         capabilities = {name: _capability(description) for name, description in device.described.items()}
         # Those that say what they are come first; of several that say the same, the others are nothing known.
         for name in sorted(capabilities, key=lambda name: capabilities[name] is None):
             capability = capabilities[name] or name
             key = capability if capability not in part.nodes else f"{capability}#{name}"
             part.nodes[key] = device.nodes[name]
+        if not is_root:
+            part.kind = kind_of(description, text(part.value("info", "direction")))
         return part
 
     @property
@@ -87,11 +124,22 @@ class Part:
         """The device's id."""
         return self.device.id
 
+    @property
+    def called(self) -> str | None:
+        """What people call it: a circuit's name, any other device's vendor and model, or a name that is not its id."""
+        if self.kind in {Kind.CIRCUIT, Kind.OUTSIDE}:
+            return text(self.value("info", "name"))
+        maker = [text(self.value("info", "vendor-name")), panel_model(self.value("info", "model"))]
+        description = self.device.description
+        name = None if description is None or self.kind is Kind.PANEL else description.name  # a panel's is its site's
+        return " ".join(word for word in maker if word) or (None if name == self.id else name)
+
     def shows(self, capability: str, name: str) -> bool:
         """Whether a property counts: of a device that is away, identity and wiring only."""
         return (
             self.here
             or capability in {"info", "breaker"}
+            or name == _SHARED
             or (capability == "connection" and not name.endswith("-status"))
         )
 
@@ -107,11 +155,7 @@ class Part:
         node = self.nodes.get(capability)
         if node is None or not self.shows(capability, name):
             return None
-        declared = node.declared(name)
-        if not (_is_bare(node) if declared is None else declared.retained):
-            return None
-        payload = self.forest.payload(self.id, node.id, name)
-        return payload.decode(errors="replace") if payload else None
+        return published(self.forest, node, name)
 
     def target(self, capability: str, name: str) -> Value | None:
         """A property's ``$target``, if it counts."""
@@ -140,43 +184,38 @@ def _capability(node: NodeDescription) -> str | None:
     return said.removeprefix(CAPABILITY) or None if said.startswith(CAPABILITY) else None
 
 
-def _is_bare(node: Node) -> bool:
-    return node.description is not None and node.description.properties is None
-
-
-def direction_of(lugs: Part) -> str:
-    """Which lugs: by what they say, in any case, else by their type (r202633 writes it in upper case)."""
-    said = text(lugs.value("info", "direction"))
-    if said:
-        return said.upper()
-    description = lugs.device.description
-    return ("" if description is None else description.type or "").rpartition(".")[2].upper()
+def parts_of(forest: Forest, root: str) -> list[Part]:
+    """The devices of a tree that are described, root first."""
+    parts: list[Part] = []
+    for name in forest.members(root):
+        device = forest.devices.get(name)
+        if device is not None and device.description is not None:
+            parts.append(Part.of(device, device.description, forest, is_root=name == root))
+    return parts
 
 
 def charger_keys(chargers: Sequence[Part]) -> dict[str, Part]:
-    """Chargers by their keys: the serial number, else the device's id.
+    """Chargers by their keys: the serial number, if no other has it, else the device's id (lesson s1)."""
+    serials = [(text(charger.value("info", "serial-number")), charger.id) for charger in chargers]
+    return dict(zip(unique_keys(serials), chargers, strict=True))
 
-    Two with one serial number, or with none, or with another's id for one, must not collapse (lesson s1).
-    """
-    serials = [text(charger.value("info", "serial-number")) for charger in chargers]
-    ids = {charger.id for charger in chargers}
-    keys: dict[str, Part] = {}
-    for charger, serial in zip(chargers, serials, strict=True):
-        unique = serial is not None and serials.count(serial) == 1 and serial not in ids - {charger.id}
-        keys[serial if serial and unique else charger.id] = charger
-    return keys
+
+def inverter_keys(inverters: Sequence[Part], fed: Mapping[str, Feed]) -> dict[str, Part]:
+    """Inverters by their keys: the feeding circuit's id, if no other has it, else the device's id."""
+    circuits = [(fed[part.id].circuit if part.id in fed else None, part.id) for part in inverters]
+    return dict(zip(unique_keys(circuits), inverters, strict=True))
 
 
 class Feed(NamedTuple):
     """What the connection record that names a device says of it."""
 
     circuit: str | None
-    """The feeding circuit's id, as snapshots carry it; ``None`` for one on the lugs."""
+    """The feeding circuit's id; ``None`` for one on the lugs."""
     position: RelativePosition
     connected: bool | None
 
 
-_LINKS: Final = {"OK": True, "LOST": False, "DEGRADED": False}
+_LINKS: Final = {LinkStatus.OK.value: True, LinkStatus.LOST.value: False, LinkStatus.DEGRADED.value: False}
 
 
 def feeds(circuits: Iterable[Part], upstream: Part | None, downstream: Part | None) -> dict[str, Feed]:
@@ -190,7 +229,7 @@ def feeds(circuits: Iterable[Part], upstream: Part | None, downstream: Part | No
             records.setdefault(target, Feed(circuit, position, _LINKS.get(status or "")))
 
     for part in sorted(circuits, key=lambda part: part.id):
-        add(part, "feeds", circuit_id(part.id), RelativePosition.IN_PANEL)
+        add(part, "feeds", part.id, RelativePosition.IN_PANEL)
     add(downstream, "feeds", None, RelativePosition.IN_PANEL)
     add(upstream, "fed-by", None, RelativePosition.UPSTREAM)
     return records

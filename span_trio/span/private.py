@@ -23,7 +23,7 @@ _PANEL: Final = frozenset({"name"})  # the site's; every other device's name is 
 def is_private(property_id: str, *, of_panel: bool) -> bool:
     """Whether a property's value stays out of snapshots, extensions, adopted devices and logs.
 
-    ``of_panel`` says that it is a property of the panel itself (flat: of its ``core`` node), and not of a circuit, a
+    ``of_panel`` says that it is a property of the panel itself (flat: of a node that is no part), not of a circuit, a
     battery or another device.
     """
     return property_id in PRIVATE or (of_panel and property_id in _PANEL)

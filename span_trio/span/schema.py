@@ -13,7 +13,7 @@ import attrs
 
 from ..homie import Datatype, DescriptionError, Fallback, NumberFormat, PropertyDescription, parse_properties
 
-__all__ = ["FLAT", "HomieSchema", "NodeType", "size_of"]
+__all__ = ["FLAT", "HomieSchema", "NodeType", "positions_of"]
 
 
 class NodeType:
@@ -147,19 +147,31 @@ class HomieSchema:
         }
 
     @property
+    def positions(self) -> range | None:
+        """The breaker positions: the range of the format of a circuit's ``space``."""
+        return positions_of(self.types.get(NodeType.CIRCUIT, {}).get("space"))
+
+    @property
     def panel_size(self) -> int | None:
-        """Breaker positions: the maximum of the format of a circuit's ``space``."""
-        return size_of(self.types.get(NodeType.CIRCUIT, {}).get("space"))
+        """How many breaker positions there are."""
+        return None if self.positions is None else len(self.positions)
 
     def over(self, base: Fallback) -> Fallback:
         """These declarations, and those of ``base`` for what they leave out."""
         return {kind: {**base.get(kind, {}), **self.types.get(kind, {})} for kind in {**base, **self.types}}
 
 
-def size_of(space: PropertyDescription | None) -> int | None:
-    """The panel size that the declaration of a circuit's ``space`` tells (``1:32:1`` -> 32)."""
-    limit = space.format.maximum if space is not None and isinstance(space.format, NumberFormat) else None
-    return int(limit) if limit is not None and 1 <= limit <= _MAX_SIZE and limit.is_integer() else None
+def positions_of(space: PropertyDescription | None) -> range | None:
+    """The positions that the declaration of a circuit's ``space`` tells (``1:32:1`` -> 1 … 32)."""
+    limits = space.format if space is not None and isinstance(space.format, NumberFormat) else None
+    if limits is None or limits.maximum is None:
+        return None
+    first, last = _position(max(limits.minimum or 1.0, 1.0)), _position(limits.maximum)
+    return None if first is None or last is None or last < first else range(first, last + 1)
+
+
+def _position(limit: float) -> int | None:
+    return int(limit) if 1 <= limit <= _MAX_SIZE and limit.is_integer() else None
 
 
 def _declarations(what: str, document: Any) -> dict[str, Mapping[str, PropertyDescription]]:

@@ -14,7 +14,6 @@ import attrs
 from ..enums import RefusalReason
 from ..homie import Node, PropertyDescription
 from .convert import text
-from .fields import circuit_id
 from .offered import OfferedControl, Place
 from .parts import Kind, Part
 
@@ -48,7 +47,7 @@ class SharedRelays:
         circuits = {name for name in reached if name in self._parts and self._parts[name].kind is Kind.CIRCUIT}
         offered = attrs.evolve(
             offered,
-            reaches=tuple(circuit_id(name) if name in circuits else name for name in reached),
+            reaches=reached,
             reaches_unknown=tuple(name for name in reached if name not in circuits),
         )
         if not is_relay:

@@ -1,7 +1,7 @@
 """How a snapshot class is made from a table: field <- how to make it, and the properties that it depends on.
 
 Rows are kept, and only what depends on a property that has changed is made again: of a circuit that is four fields out
-of twenty-four, each second.
+of thirty-six, each second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import attrs
 
 from ..frozenmap import FrozenMap
 
-__all__ = ["Dependents", "Step", "Table", "dependents", "fixed", "keep", "keep_map", "row"]
+__all__ = ["Dependents", "Step", "Table", "defaults", "dependents", "fixed", "keep", "keep_map", "row", "table_of"]
 
 _T = TypeVar("_T")
 
@@ -27,7 +27,7 @@ class Step:
 
 
 Table: TypeAlias = Mapping[str, Step]
-"""The fields of a class, in its order, so that values can be handed over by position (a test holds it)."""
+"""The fields of a class, in its order, so that values can be handed over by position."""
 
 Dependents: TypeAlias = Mapping[str, tuple[tuple[int, Callable[[Any], Any]], ...]]
 """For each property: the positions of the fields that depend on it, and how to make them."""
@@ -36,6 +36,31 @@ Dependents: TypeAlias = Mapping[str, tuple[tuple[int, Callable[[Any], Any]], ...
 def fixed(value: Any) -> Step:
     """What is not told here."""
     return Step(lambda _: value)
+
+
+def table_of(cls: type[Any], steps: Mapping[str, Step]) -> Table:
+    """These steps in the order of a class's fields; a field without a step has its default.
+
+    Raises:
+        TypeError: a step is for no field, or a field has neither step nor default.
+    """
+    table = {field.name: steps.get(field.name) or fixed(field.default) for field in attrs.fields(cls)}
+    unknown = steps.keys() - table.keys()
+    bare = [field.name for field in attrs.fields(cls) if field.name not in steps and field.default is attrs.NOTHING]
+    if unknown or bare:
+        raise TypeError(f"{cls.__name__}: no field {sorted(unknown)}, no step for {bare}")
+    return table
+
+
+def defaults(cls: type[Any]) -> dict[str, Any]:
+    """What each field of a class is by default, in order; ``None`` for one that must be given."""
+    found: dict[str, Any] = {}
+    for field in attrs.fields(cls):
+        default: Any = field.default
+        found[field.name] = default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+        if default is attrs.NOTHING:
+            found[field.name] = None
+    return found
 
 
 def row(table: Table, subject: Any) -> list[Any]:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from span_trio.frozenmap import FrozenMap
-from span_trio.snapshot import SpanCircuitSnapshot, SpanPanelSnapshot, SpanPVSnapshot
+from span_trio.snapshot import ExtensionProperty, SpanCircuitSnapshot, SpanPanelSnapshot, SpanPVSnapshot
 
 from .house import DESCRIPTIONS, KINDS, ROOT, SIZE, Described, Node, decode, topic
 
 __all__ = ["Said"]
+
+_SUBJECTS = {"lugs": "lugs", "circuit": "circuit", "pv": "pv"}
 
 
 class Said:
@@ -80,9 +82,10 @@ class Said:
         feed = self._text("pv", "feed", "").replace("-", "").lower() or None
         position = self._text("pv", "relative-position", None)
         circuits = {node: self._circuit(node, feed, position) for node in self._kind("circuit")}
+        keys = [feed or node for node in self._kind("pv")]  # there is one
         inverters = {
-            node: SpanPVSnapshot(feed_circuit_id=feed, relative_position=position, device_id=ROOT, node_id=node)
-            for node in self._kind("pv")
+            key: SpanPVSnapshot(feed_circuit_id=feed, relative_position=position, device_id=ROOT, node_id=key)
+            for key in keys
         }
         at_grid = self._text("up", "direction", "").upper() == "UPSTREAM"
         size = SIZE if any(self._tells_size(node) for node in circuits) else None
@@ -96,12 +99,47 @@ class Said:
             feedthrough_power_w=self._downstream("active-power"),
             feedthrough_energy_consumed_wh=self._downstream("imported-energy"),
             panel_size=size,
+            first_position=size and 1,
+            last_position=size,
             unmapped_tabs=tuple(tab for tab in range(1, (size or 0) + 1) if tab not in taken),
             circuits=FrozenMap(circuits),
             pv=next(iter(inverters.values()), None),
             pv_inverters=FrozenMap(inverters),
+            extension_properties=tuple(self._extensions(at_grid=at_grid)),
+            alerts=FrozenMap(self._alerts()),
             pending_devices=tuple(self.pending),
         )
+
+    def _alerts(self) -> dict[str, FrozenMap[str, str]]:
+        payload = self.heard.get(topic(f"{ROOT}/$alert/hot"))
+        return {} if payload is None else {ROOT: FrozenMap({"hot": payload.decode(errors="replace")})}
+
+    def _extensions(self, *, at_grid: bool) -> Iterator[ExtensionProperty]:
+        """What is said of no field: of things, of what nobody knows, and of lugs while nobody knows which they are."""
+        said = self.says(ROOT)
+        placed = at_grid or self._text("up", "direction", "").upper() == "DOWNSTREAM"
+        for name, node in ({} if said is None else said.nodes).items():
+            fields = set() if node.kind == "thing" or (node.kind == "lugs" and not placed) else KINDS[node.kind].keys()
+            for of in sorted(self._published(name)) if node.properties is None else node.properties:
+                payload = self.heard.get(topic(f"{ROOT}/{name}/{of}"))
+                if of in fields or payload is None or (node.properties is None and self.value(name, of) is None):
+                    continue
+                kind = _SUBJECTS.get(node.kind, "panel")
+                datatype = "string" if node.properties is None else node.properties[of]
+                yield ExtensionProperty(
+                    kind,
+                    None if kind == "panel" else name,
+                    name,
+                    of,
+                    datatype,
+                    format="A,B" if datatype == "enum" else None,
+                    value="" if payload == b"\0" else payload.decode(errors="replace"),
+                )
+
+    def _published(self, node: str) -> set[str]:
+        prefix = topic(f"{ROOT}/{node}/")
+        tails = {heard.removeprefix(prefix) for heard in self.heard if heard.startswith(prefix)}
+        return {tail for tail in tails if "/" not in tail}
 
     def _downstream(self, name: str) -> float | None:
         at_sub_panel = self._text("up", "direction", "").upper() == "DOWNSTREAM"

@@ -21,13 +21,16 @@ from span_trio import (
     DsmState,
     EvseStatus,
     ExtensionProperty,
+    FeedsRole,
     FieldMetadata,
     FieldPresence,
     ForecastConfidence,
     GridState,
     HomieSchema,
     Instant,
+    IslandingAssertion,
     LimitEnablement,
+    LinkStatus,
     LockState,
     MidGridState,
     Obstacle,
@@ -45,6 +48,7 @@ from span_trio import (
     ShedPriority,
     SpanBatterySnapshot,
     SpanCircuitSnapshot,
+    SpanConnectionSnapshot,
     SpanCredentials,
     SpanEvseSnapshot,
     SpanMidSnapshot,
@@ -86,6 +90,7 @@ from span_trio import (
     get_phase_distribution,
     get_tab_phase,
     get_v2_status,
+    group_by_meter,
     list_clients,
     load_credentials,
     open_span_panel,
@@ -458,6 +463,10 @@ def look(snapshot: SpanPanelSnapshot) -> None:
     assert_type(snapshot.current_run_config, RunConfig | str)
     assert_type(snapshot.instant_grid_power_w, float | None)
     assert_type(snapshot.panel_size, int | None)
+    assert_type(snapshot.first_position, int | None)
+    assert_type(snapshot.asserted_islanding_state, IslandingAssertion | str | None)
+    assert_type(snapshot.upstream_fed_by, SpanConnectionSnapshot | None)
+    assert_type(snapshot.alerts, FrozenMap[str, FrozenMap[str, str]])
     assert_type(snapshot.unmapped_tabs, tuple[int, ...])
     assert_type(snapshot.circuits, FrozenMap[str, SpanCircuitSnapshot])
     assert_type(snapshot.battery, SpanBatterySnapshot | None)
@@ -478,6 +487,7 @@ def look(snapshot: SpanPanelSnapshot) -> None:
     assert_type(SpanPanelSnapshot.from_dict({}), SpanPanelSnapshot)
     assert_type(snapshot.unmapped_circuits(), FrozenMap[str, SpanCircuitSnapshot])
     snapshot.serial_number = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    assert_type(group_by_meter(snapshot.circuits), tuple[tuple[SpanCircuitSnapshot, ...], ...])
     for circuit_id, circuit in snapshot.circuits.items():
         assert_type(circuit_id, str)
         parts(circuit)
@@ -489,6 +499,11 @@ def parts(circuit: SpanCircuitSnapshot) -> None:
     assert_type(circuit.priority, ShedPriority | str)
     assert_type(circuit.instant_power_w, float | None)
     assert_type(circuit.tabs, tuple[int, ...])
+    assert_type(circuit.measures_outside_panel, bool)
+    assert_type(circuit.relay_shared_with, tuple[str, ...] | None)
+    assert_type(circuit.feeds_role, FeedsRole | str | None)
+    if circuit.feeds is not None:
+        assert_type(circuit.feeds.status, LinkStatus | str | None)
     assert_type(circuit.device_type, Literal["circuit", "pv", "evse"])
     assert_type(circuit.relative_position, RelativePosition | str | None)
     assert_type(RelayState.of(circuit.relay_state), RelayState)

@@ -19,7 +19,7 @@ from span_trio.simulator.flat import FlatPublisher
 from span_trio.simulator.house import House
 from span_trio.simulator.parent_child import ParentChildPublisher
 from span_trio.snapshot import Change, SpanPanelSnapshot
-from span_trio.span.derive import PANEL_SIZES
+from span_trio.span.positions import PANEL_SIZES, POSITIONS
 from span_trio.tracker import PanelTracker
 
 AT: Final = Instant(0.0, 1_790_000_000.0)
@@ -93,9 +93,9 @@ class Pair:
 
 def _same_keys(snapshot: SpanPanelSnapshot, tree: ParentChildPublisher) -> SpanPanelSnapshot:
     """Inverters and chargers by a name that both schemas have: the first inverter is ``pv``, chargers go by circuit."""
-    first = tree.tree.id_of("pv-0")
+    first, flat = tree.tree.id_of("pv-0"), snapshot.serial_number.lower()
     inverters = {
-        "pv" if inverter.device_id == first or inverter.node_id == "pv" else key: inverter
+        "pv" if inverter.device_id in (first, flat) else key: inverter
         for key, inverter in snapshot.pv_inverters.items()
     }
     chargers = {charger.feed_circuit_id or key: charger for key, charger in snapshot.evse.items()}
@@ -147,6 +147,12 @@ def _by_priority(pair: Pair, change: Change) -> bool:
     return circuit.spec.sheddable is not None and (change.old, change.new) == (circuit.sheddable, can)
 
 
+def _not_off_grid(pair: Pair, change: Change) -> bool:
+    """On 1.x it is said of a circuit that would be backed up if its priority were another."""
+    off_grid = pair.house.by_id[change.path[1]].priority == ShedPriority.OFF_GRID
+    return not off_grid and (change.old, change.new) == (True, False)
+
+
 def _is_ceiling(pair: Pair, change: Change) -> bool:
     most = {pair.feed(evse.feed): evse.max_current_a for evse in pair.house.spec.evse}
     return (change.old, change.new) == (most[change.path[1]], None)
@@ -154,6 +160,13 @@ def _is_ceiling(pair: Pair, change: Change) -> bool:
 
 def _no_size(pair: Pair, change: Change) -> bool:
     return pair.house.spec.model_name not in PANEL_SIZES and change.new in (None, ())
+
+
+def _by_model(pair: Pair, change: Change) -> bool:
+    """Flat firmware declares positions from 1 on; 1.x names a model, whose positions are known."""
+    positions = POSITIONS.get(pair.house.spec.model_name)
+    ends = positions and {"first_position": positions[0], "last_position": positions[-1]}
+    return bool(ends) and (change.path == ("unmapped_tabs",) or change.new == ends.get(change.path[0]))
 
 
 def _no_mid(pair: Pair, _: Change) -> bool:
@@ -205,21 +218,31 @@ LOCKED: Final[Mapping[str, Any]] = {
     "priority": ShedPriority.NEVER,
     "is_user_controllable": False,
     "is_sheddable": False,
-    "is_never_backup": True,
+    "is_never_backup": False,
     "always_on": True,
 }
 
 DIFFERENCES: Final = (
     Line("firmware_version", _always, "another build"),
-    Line("extension_properties mid shed_* lugs_at_service_entrance", _only_1x, "only 1.x has them"),
+    Line("mid shed_* lugs_at_service_entrance data_model_version asserted_*", _only_1x, "only 1.x has them"),
+    Line("upstream_fed_by downstream_feeds circuits/*/feeds", _only_1x, "only 1.x has records of connections"),
+    Line("circuits/*/relay_controllable", _only_1x, "flat has flags in its place"),
+    Line("extension_properties", _always, "either has its own; they have other names"),
     Line("battery/power_w battery/communication_state pcs/binding_constraint", _only_1x, "only 1.x has them"),
     Line("pv/connected pv_inverters/pv/connected evse/*/connected", _only_1x, "only 1.x has a record of these links"),
     Line("pv/device_id pv_inverters/pv/device_id", _always, "on a flat panel it is the panel's"),
+    Line("battery/device_id evse/*/device_id", _always, "on a flat panel it is the panel's"),
     Line("pv/node_id pv_inverters/pv/node_id evse/*/node_id", _always, "a key; flat: the node, 1.x: circuit or serial"),
     Line("grid_islandable", _only_flat, "no firmware of 1.x publishes it"),
-    Line("panel_size unmapped_tabs", _no_size, "only the model tells a size there, and no panel has so few positions"),
+    Line("first_position last_position unmapped_tabs", _by_model, "1.x goes by the model"),
+    Line(
+        "panel_size *_position unmapped_tabs",
+        _no_size,
+        "only the model tells a size there, and no panel has so few positions",
+    ),
     Line("circuits/*/relay_requester", _merged, "1.x has fewer of them"),
     Line("circuits/*/pcs_priority", _unmanaged, "1.x publishes it where it counts"),
+    Line("circuits/*/is_never_backup", _not_off_grid, "on 1.x it follows from priority and lock"),
     Line("circuits/*/is_sheddable", _by_priority, "flat publishes it, on 1.x it follows from priority and lock"),
     Line(" ".join(f"circuits/*/{field}" for field in LOCKED), _locked, "r202639 locks what inverters and battery feed"),
     Line("evse/*/charge_current_limit_a", _is_ceiling, "on 1.x a limit that is the ceiling is none"),
@@ -233,7 +256,11 @@ DIFFERENCES: Final = (
     Line("pv_inverters/pv/feed_circuit_id", _one_for_all, "r202633 has one inverter, which feeds them all"),
     Line("pv_inverters/pv/relative_position", _one_for_all, "r202633 has one inverter, which feeds them all"),
     Line("circuits/*/device_type circuits/*/relative_position", _also_pv, "flat tells of one inverter"),
-    Line("battery/connected", _no_record, "1.x has a record of what is on a circuit, or first ahead of the panel"),
+    Line(
+        "battery/connected battery/relative_position",
+        _no_record,
+        "1.x has a record of what is on a circuit, or first ahead of the panel",
+    ),
     Line(
         "pv/relative_position pv_inverters/pv/relative_position", _pv_placed, "1.x records what is connected, no places"
     ),

@@ -42,14 +42,15 @@ def test_the_differences_of_a_house_with_one_of_everything_are_these() -> None:
     house = House(full_house(), 3, NOON)
     pair = Pair(house, 202633)
     house.advance(NOON + 43_200)
-    lights, charger, solar = (circuit_id(house, name) for name in ("Lights", "Charger", "Solar"))
+    names = ("Lights", "Battery", "Charger", "Solar")
+    lights, battery, charger, solar = (circuit_id(house, name) for name in names)
     assert house.set_relay(lights, "OPEN").accepted
     assert house.set_priority(lights, ShedPriority.OFF_GRID).accepted
     assert house.set_charge_limit("sd-1", 16).accepted
     assert pair.unlisted() == []
     found = {"/".join(change.path) for change in pair.differences()}
     merged = {f"circuits/{circuit_id(house, 'Fridge')}/relay_requester"}
-    of_pv = {f"{pv}/{field}" for pv in ("pv", "pv_inverters/pv") for field in ("connected", "device_id", "node_id")}
+    of_pv = {f"{pv}/{field}" for pv in ("pv", "pv_inverters/pv") for field in ("connected", "device_id")}
     forecasts = {
         f"shed_{full}{name}_min"
         for full in ("", "full_charge_")
@@ -59,8 +60,13 @@ def test_the_differences_of_a_house_with_one_of_everything_are_these() -> None:
         "firmware_version",
         "grid_islandable",
         "extension_properties",
-        "lugs_at_service_entrance",
+        "data_model_version",
+        "asserted_islanding_state",
+        "first_position",
+        "last_position",
+        "unmapped_tabs",
         "mid",
+        "battery/device_id",
         "battery/power_w",
         "battery/communication_state",
         "pcs/binding_constraint",
@@ -70,8 +76,9 @@ def test_the_differences_of_a_house_with_one_of_everything_are_these() -> None:
         "shed_soc_threshold_release_percent",
         "shed_forecast_confidence",
         f"evse/{charger}/connected",
-        f"evse/{charger}/node_id",
-        *(f"circuits/{item.id}/pcs_priority" for item in house.circuits),
+        f"evse/{charger}/device_id",
+        *(f"circuits/{item.id}/{field}" for item in house.circuits for field in ("pcs_priority", "relay_controllable")),
+        *(f"circuits/{circuit}/feeds" for circuit in (battery, charger, solar)),
     }
     assert merged | of_pv | forecasts <= found
     assert pair.child.look().circuits[solar].device_type == "pv"

@@ -55,6 +55,21 @@ def picture(snapshot: SpanPanelSnapshot | None, width: int = 80, height: int = 2
     return captured.get().splitlines()
 
 
+# --- the picture ---
+
+
+def test_meters_outside_the_panel_stand_apart_and_are_not_counted() -> None:
+    snapshot = house("mlo-48")
+    outside = [circuit for circuit in snapshot.circuits.values() if circuit.measures_outside_panel]
+    assert outside
+    lines = picture(snapshot, height=60)
+    apart = next(number for number, line in enumerate(lines) if "meters outside the panel" in line)
+    names = [circuit.name or circuit.circuit_id for circuit in outside]
+    assert all(any(name in line for line in lines[apart:]) for name in names)
+    assert any(f"{len(snapshot.circuits) - len(outside)} circuits" in line for line in lines[:apart])
+    assert not any("unknown" in line for line in lines[apart : apart + 1 + len(outside)])
+
+
 # --- the commands ---
 
 

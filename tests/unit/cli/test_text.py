@@ -16,6 +16,7 @@ def panel(*circuits: SpanCircuitSnapshot, **fields: object) -> SpanPanelSnapshot
 
 
 KITCHEN = SpanCircuitSnapshot("c1", name="Kitchen", instant_power_w=120.0, relay_state=RelayState.CLOSED)
+OUTSIDE = SpanCircuitSnapshot("remote-ct-1", instant_power_w=9000.0, measures_outside_panel=True)
 SOLAR = SpanCircuitSnapshot("c2", instant_power_w=-3000.4, relay_state=RelayState.OPEN)
 
 
@@ -25,6 +26,7 @@ SOLAR = SpanCircuitSnapshot("c2", instant_power_w=-3000.4, relay_state=RelayStat
         (panel(), "t  0 of 0 circuits closed"),
         (panel(KITCHEN), "t  1 of 1 circuits closed  most: Kitchen 120 W"),
         (panel(KITCHEN, SOLAR), "t  1 of 2 circuits closed  most: c2 -3000 W"),  # without a name, its id
+        (panel(KITCHEN, OUTSIDE), "t  1 of 1 circuits closed  most: Kitchen 120 W"),  # no circuit of the panel's
         (panel(SpanCircuitSnapshot("c3", instant_power_w=0.0)), "t  0 of 1 circuits closed"),
         (
             panel(

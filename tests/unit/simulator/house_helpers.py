@@ -176,14 +176,17 @@ class Happening(NamedTuple):
     do: Callable[[House], object]
 
 
+def _nth(house: House, index: int) -> str:
+    """One of its circuits; of a house without any, one that it has not."""
+    return house.circuits[index % len(house.circuits)].id if house.circuits else "none"
+
+
 def _relay(index: int, to: str) -> Happening:
-    return Happening(f"{index} {to}", lambda house: house.set_relay(house.circuits[index % len(house.circuits)].id, to))
+    return Happening(f"{index} {to}", lambda house: house.set_relay(_nth(house, index), to))
 
 
 def _priority(index: int, to: str) -> Happening:
-    return Happening(
-        f"{index} {to}", lambda house: house.set_priority(house.circuits[index % len(house.circuits)].id, to)
-    )
+    return Happening(f"{index} {to}", lambda house: house.set_priority(_nth(house, index), to))
 
 
 def _limit(index: int, amps: int) -> Happening:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,7 @@ from span_trio.simulator.house import House
 from span_trio.simulator.spec import HouseSpec
 from span_trio.simulator.switchboard import Answer
 from span_trio.snapshot import (
+    ExtensionProperty,
     SpanBatterySnapshot,
     SpanCircuitSnapshot,
     SpanEvseSnapshot,
@@ -76,7 +78,13 @@ class Reader:
 
     def snapshot(self) -> SpanPanelSnapshot:
         at: Any = (0.0, 0.0)
-        return self.builder.build(self.forest, self.forest.take_dirty(), pending=(), seq=1, epoch=1, received_at=at)
+        seen = self.builder.build(self.forest, self.forest.take_dirty(), pending=(), seq=1, epoch=1, received_at=at)
+        return attrs.evolve(seen, extension_properties=in_order(seen.extension_properties))
+
+
+def in_order(extensions: Iterable[ExtensionProperty]) -> tuple[ExtensionProperty, ...]:
+    """The order of a bare description's properties is no house's."""
+    return tuple(sorted(extensions, key=lambda each: (each.node_id, each.property_id)))
 
 
 def described(publisher: FlatPublisher) -> DeviceDescription:
@@ -118,11 +126,33 @@ def circuits_of(house: House) -> Iterator[SpanCircuitSnapshot]:
         )
 
 
+def extensions_of(house: House, build: int, *, bare: bool) -> Iterator[ExtensionProperty]:
+    """What has no field: where the house is, by its clock; and what the lugs hang on, or measure before r202621."""
+    spec = house.spec
+    yield ExtensionProperty("panel", None, "core", "time-zone", "string", value=spec.time_zone)
+    feed = spec.bess.product_name if spec.bess is not None and spec.bess.relative_position == "UPSTREAM" else ""
+    yield ExtensionProperty("lugs", "lugs-upstream", "lugs-upstream", "feed", "string", value=feed)
+    if spec.feedthrough is None:
+        return
+    down = ("lugs", "lugs-downstream", "lugs-downstream")
+    yield ExtensionProperty(*down, "feed", "string", value=spec.feedthrough.name)
+    meter = house.read().upstream  # republished by firmware that knows nothing of the sub-panel
+    for name, unit, value in (
+        ("active-power", "W", meter.power_w),
+        ("imported-energy", "Wh", meter.imported_wh),
+        ("exported-energy", "Wh", meter.exported_wh),
+    ):
+        if build < 202621:
+            said = str(value)
+            yield ExtensionProperty(*down, name, "string" if bare else "float", None if bare else unit, value=said)
+
+
 def chargers_of(house: House, build: int, *, bare: bool) -> Iterator[SpanEvseSnapshot]:
     for node, charger in house.chargers.items():
         limits = build >= 202627
         yield SpanEvseSnapshot(
-            node_id=node,
+            node_id=charger.spec.serial_number or node,
+            device_id=house.spec.device_id,
             feed_circuit_id=circuit_id(house, charger.spec.feed),
             status=charger.status,
             lock_state=charger.lock_state,
@@ -167,16 +197,20 @@ def expected(house: House, build: int, *, bare: bool = False) -> SpanPanelSnapsh
     taken = {tab for circuit in circuits.values() for tab in circuit.tabs}
     lugs = None if spec.feedthrough is None else now.downstream
     real = lugs if build >= 202621 else None
+    islandable = spec.bess is not None and spec.bess.islandable
     dsm = dsm_state(
         has_battery=spec.bess is not None,
         grid_state=sources.grid_state,
         source=sources.dominant,
         grid_powers=(now.upstream.power_w, now.flows.grid),
+        islandable=islandable,
     )
-    islandable = spec.bess is not None and spec.bess.islandable
     battery, pv = None, None
     if spec.bess is not None:
         battery = SpanBatterySnapshot(
+            device_id=spec.device_id,
+            feed_circuit_id=None if spec.bess.feed is None else circuit_id(house, spec.bess.feed),
+            relative_position=spec.bess.relative_position,
             soc_percentage=now.soc_percent,
             soe_kwh=now.soe_kwh,
             connected=sources.connected or build < 202609,
@@ -197,7 +231,7 @@ def expected(house: House, build: int, *, bare: bool = False) -> SpanPanelSnapsh
             feed_circuit_id=None if spec.pv.feed is None else circuit_id(house, spec.pv.feed),
             relative_position=spec.pv.relative_position,
             device_id=spec.device_id,
-            node_id="pv",
+            node_id="pv" if spec.pv.feed is None else circuit_id(house, spec.pv.feed),
         )
     chargers = {charger.node_id: charger for charger in chargers_of(house, build, bare=bare)}
     return SpanPanelSnapshot(
@@ -211,7 +245,6 @@ def expected(house: House, build: int, *, bare: bool = False) -> SpanPanelSnapsh
         eth0_link=spec.ethernet,
         wlan_link=spec.wifi,
         wwan_link=True,
-        wifi_ssid=spec.wifi_ssid,
         vendor_cloud="CONNECTED",
         l1_voltage=now.l1_voltage,
         l2_voltage=now.l2_voltage,
@@ -236,13 +269,16 @@ def expected(house: House, build: int, *, bare: bool = False) -> SpanPanelSnapsh
         dsm_state=dsm,
         current_run_config=run_config(dsm, islandable, sources.dominant),
         panel_size=spec.spaces if circuits or build >= 202609 else None,
+        first_position=1 if circuits else None,
+        last_position=spec.spaces if circuits else None,
         unmapped_tabs=tuple(tab for tab in range(1, spec.spaces + 1) if tab not in taken) if circuits else (),
         circuits=FrozenMap(circuits),
         battery=battery,
         pv=pv,
-        pv_inverters=FrozenMap({} if pv is None else {"pv": pv}),
+        pv_inverters=FrozenMap({} if pv is None else {pv.node_id or "": pv}),
         evse=FrozenMap(chargers),
         pcs=pcs_of(house, build),
+        extension_properties=in_order(extensions_of(house, build, bare=bare)),
     )
 
 

@@ -9,7 +9,7 @@ from span_trio.enums import ConnectionReason
 from span_trio.homie import Forest, Instant, Message, Obstacle
 from span_trio.options import PanelOptions
 from span_trio.snapshot import SpanPanelSnapshot
-from span_trio.span import FALLBACK, ParentChildBuilder
+from span_trio.span import FALLBACK, DataModel, OfferedControl, ParentChildBuilder, controls
 from span_trio.tracker import PanelTracker
 from tests.unit.span.child_house import HOUSE, ROOT, VALUES, WIRING, House, describe, messages_of
 
@@ -57,7 +57,11 @@ class ChildPanel:
 
     def from_scratch(self) -> SpanPanelSnapshot:
         """A snapshot of now by a builder that has seen nothing before; leaves what is dirty alone."""
-        return self._build(ParentChildBuilder(ROOT), peek=True)
+        return self._build(ParentChildBuilder(ROOT, self.builder.sign), peek=True)
+
+    def controls(self) -> list[OfferedControl]:
+        """What can be commanded now, locked or not."""
+        return list(controls(self.forest, ROOT, DataModel.PARENT_CHILD))
 
     def _build(self, builder: ParentChildBuilder, *, peek: bool = False) -> SpanPanelSnapshot:
         dirty = self.forest.dirty if peek else self.forest.take_dirty()

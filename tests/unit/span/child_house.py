@@ -1,6 +1,6 @@
 """A parent/child panel: what its devices declare, publish, and where that must show.
 
-`DECLARED` is what r202639 declares, from the topic reference; `HOUSE` is one device of everything; `VALUES` says what
+`DECLARED` is what r202639 declares, on whichever hardware; `HOUSE` is one device of everything; `VALUES` says what
 each property publishes and where that must show, one line each.
 """
 
@@ -23,8 +23,17 @@ PANEL: Final = "distribution-enclosure"
 
 _ENABLEMENT = "enum format=UNSPECIFIED,UNCONFIGURED,DISABLED,ENABLED"
 _MAKER = "vendor-name string|serial-number string|model string|firmware-version string"
-_FEEDS = (
-    "feeds-device-id string|feeds-device-type string|feeds-device-status enum format=OK,LOST,DEGRADED|count integer"
+_STATUS = "enum format=OK,LOST,DEGRADED"
+_FEEDS = f"feeds-device-id string|feeds-device-type string|feeds-device-status {_STATUS}|count integer"
+_FED_BY = f"fed-by-device-id string|fed-by-device-type string|fed-by-device-status {_STATUS}"
+_ROLE = (
+    "backed-up enum format=BACKED_UP,NOT_BACKED_UP,UNKNOWN"
+    "|feeds-role enum format=LOADS,SUBPANEL,SOLAR,STORAGE,GENERATOR,MIXED,UNUSED"
+)
+_SHARED = "shared-with-device-ids string"
+_SITE = (  # private, all of them
+    "name string|address-lines string|locality string|region string|country-code string"
+    "|latitude float unit=°|longitude float unit=°|utility-meter-serial-number string"
 )
 _LIMITS = "|".join(
     f"{limit}-import-limit float unit=A|{limit}-import-limit-enablement {_ENABLEMENT}"
@@ -35,15 +44,16 @@ _MINUTES = (
     "total-time-remaining|time-to-priority-shed|full-charge-total-time-remaining|full-charge-time-to-priority-shed"
 )
 
-# What r202639 declares: device type -> capability -> properties: id, datatype, and what else there is.
+# What r202639 declares, on any hardware: device type -> capability -> properties: id, datatype, and what else there is.
 DECLARED: Final[Mapping[str, Mapping[str, str]]] = {
     PANEL: {
         "info": "vendor-name string|serial-number string|hardware-version string|firmware-version string"
-        "|model enum format=MAIN_16,MLO_24,MAIN_32,MAIN_40,MLO_48|data-model-version string",
+        "|model enum format=MAIN_16,MLO_24,MAIN_32,MAIN_40,MLO_48|data-model-version string"
+        f"|{_SITE}",
         "door": "state enum format=UNKNOWN,OPEN,CLOSED",
         "status": "relay enum format=UNKNOWN,OPEN,CLOSED|ethernet boolean|wifi boolean|wifi-ssid string"
         "|postal-code string|time-zone string|cloud-connection enum format=UNKNOWN,UNCONNECTED,CONNECTED",
-        "meter": "voltage-a float unit=V|voltage-b float unit=V",
+        "meter": "voltage-a float unit=V|voltage-b float unit=V|frequency float unit=Hz|busbar-current float unit=A",
         "breaker": "rating integer unit=A",
         "power-flows": "pv float unit=W|battery float unit=W|grid float unit=W|site float unit=W",
         "pcs": f"enabled boolean|active boolean|import-limit float unit=A|binding-constraint enum|{_LIMITS}",
@@ -55,19 +65,20 @@ DECLARED: Final[Mapping[str, Mapping[str, str]]] = {
         "info": "direction enum format=UPSTREAM,DOWNSTREAM",
         "meter": "current-a float unit=A|current-b float unit=A|active-power float unit=W"
         "|imported-energy float unit=Wh|exported-energy float unit=Wh",
-        "connection": "fed-by-device-id string|fed-by-device-type string"
-        f"|fed-by-device-status enum format=OK,LOST,DEGRADED|{_FEEDS}",
+        "connection": f"{_FED_BY}|{_FEEDS}|{_ROLE}|service-rating integer unit=A|overcurrent-protection integer unit=A",
     },
     "circuit": {
-        "info": "name string|spaces string",
+        "info": "name string|spaces string|tags string|locations string|dedicated boolean|nominal-voltage float unit=V",
         "switch": "relay enum format=UNKNOWN,OPEN,CLOSED settable|relay-controllable boolean"
-        "|relay-requester enum format=UNKNOWN,NONE,LOAD_SHED,USER,PCS,CONFIGURATION,FAULT",
-        "breaker": "rating integer unit=A|poles integer format=1:4:1",
+        "|relay-requester enum format=UNKNOWN,NONE,LOAD_SHED,USER,PCS,CONFIGURATION,FAULT"
+        f"|{_SHARED}",
+        "breaker": "rating integer unit=A|poles integer format=1:4:1"
+        "|protection-functions enum format=OVERCURRENT,SHORT_CIRCUIT,GROUND_FAULT,ARC_FAULT",
         "meter": "current float unit=A|active-power float unit=W|imported-energy float unit=Wh"
-        "|exported-energy float unit=Wh",
+        f"|exported-energy float unit=Wh|{_SHARED}",
         "load-shed": "priority enum format=UNKNOWN,OFF_GRID,SOC_THRESHOLD,NEVER settable",
         "pcs": "managed boolean|priority integer",
-        "connection": _FEEDS,
+        "connection": f"{_FED_BY}|{_FEEDS}|{_ROLE}",
     },
     "bess": {
         "info": f"{_MAKER}|part-number string|nameplate-capacity float unit=kWh",
@@ -212,15 +223,17 @@ VALUES: Final[list[Line]] = [
         door/state                  | door_state            | OPEN               | CLOSED
         status/ethernet             | eth0_link             | true               | false
         status/wifi                 | wlan_link             | false              | true
-        status/wifi-ssid            | wifi_ssid             | Shed of Span       | Garage
         status/cloud-connection     | vendor_cloud          | CONNECTED          | UNCONNECTED
         meter/voltage-a             | l1_voltage            | 121.25             | 0 => 0.0
         meter/voltage-b             | l2_voltage            | 119.5              | 118 => 118.0
+        meter/frequency             | frequency_hz          | 60.04              | 59.98
+        meter/busbar-current        | busbar_current_a      | 31.5               | 0 => 0.0
         breaker/rating              | main_breaker_rating_a | 200                | 150
         power-flows/pv              | power_flow_pv         | -2001.5            | 1 => 1.0
         power-flows/battery         | power_flow_battery    | 1502.5             | 2 => 2.0
         power-flows/grid            | power_flow_grid       | -3003.5            | 3 => 3.0
         power-flows/site            | power_flow_site       | 3502.5             | 4 => 4.0
+        shed/asserted-islanding-state | asserted_islanding_state | NONE        | UNKNOWN
         shed/policy                 | shed_policy         | {"algorithm":"x"} => "{\\"algorithm\\":\\"x\\"}"|{} => "{}"
         shed-forecast/total-time-remaining             | shed_total_time_remaining_min              | 41 | 0
         shed-forecast/time-to-priority-shed            | shed_time_to_priority_shed_min             | 42 | 1
@@ -260,6 +273,8 @@ VALUES: Final[list[Line]] = [
         meter/exported-energy | main_meter_energy_produced_wh | 8000002.5  | 1 => 1.0
         meter/current-a       | upstream_l1_current_a         | 12.25      | 2 => 2.0
         meter/current-b       | upstream_l2_current_a         | 13.25      | 3 => 3.0
+        connection/service-rating         | service_rating_a             | 100 | 200
+        connection/overcurrent-protection | upstream_protection_rating_a | 125 | 80
         """,
     ),
     *_lines(
@@ -271,6 +286,7 @@ VALUES: Final[list[Line]] = [
         meter/exported-energy | feedthrough_energy_produced_wh | 700002 => 700002.0 | 5 => 5.0
         meter/current-a       | downstream_l1_current_a        | 14.25              | 6 => 6.0
         meter/current-b       | downstream_l2_current_a        | 15.25              | 7 => 7.0
+        connection/feeds-role | downstream_feeds_role          | UNUSED             | SUBPANEL
         """,
     ),
     *_lines(
@@ -281,11 +297,19 @@ VALUES: Final[list[Line]] = [
         switch/relay               | relay_state        | OPEN              | CLOSED
         switch/relay/$target       | relay_state_target | CLOSED            | OPEN
         switch/relay-requester     | relay_requester    | LOAD_SHED         | USER
-        switch/relay-controllable  | always_on          | true => false     | false => true
+        switch/relay-controllable  | relay_controllable | true              | false
+        switch/shared-with-device-ids | relay_shared_with | circuit-2 => ["circuit-2"] | circuit-3 => ["circuit-3"]
         meter/active-power         | instant_power_w    | -151.5 => 151.5   | 8 => -8.0
         meter/exported-energy      | consumed_energy_wh | 9001 => 9001.0    | 9003 => 9003.0
         meter/imported-energy      | produced_energy_wh | 9002 => 9002.0    | 9004 => 9004.0
         meter/current              | current_a          | 1.25              | 2.5
+        meter/shared-with-device-ids | meter_shared_with | a, b => ["a", "b"] | a => ["a"]
+        info/nominal-voltage       | nominal_voltage_v  | 240.0             | 120 => 120.0
+        info/tags                  | tags               | OVEN,EVSE => ["OVEN", "EVSE"] | OVEN => ["OVEN"]
+        info/locations             | locations          | KITCHEN => ["KITCHEN"] | HALL => ["HALL"]
+        info/dedicated             | dedicated          | true              | false
+        breaker/protection-functions | protection_functions | ARC_FAULT => ["ARC_FAULT"] | X => ["X"]
+        connection/feeds-role      | feeds_role         | SOLAR             | LOADS
         breaker/rating             | breaker_rating_a   | 15                | 20
         info/spaces                | tabs               | 30,32 => [30, 32] | 29 => [29]
         breaker/poles              | is_240v            | 2 => true         | 1 => false
@@ -366,7 +390,6 @@ WIRING: Final[Mapping[str, str]] = {
     f"{UP}/connection/fed-by-device-type": "energy.ebus.device.bess",
     f"{UP}/connection/fed-by-device-status": "OK",
     f"{DRIVE}/info/serial-number": "SD-2231",
-    f"{ROOT}/shed/asserted-islanding-state": "NONE",
 }
 
 

@@ -217,7 +217,6 @@ VALUES: Final[list[Line]] = [
         door                  | door_state            | OPEN               | CLOSED
         ethernet              | eth0_link             | true               | false
         wifi                  | wlan_link             | false              | true
-        wifi-ssid             | wifi_ssid             | Shed of Span       | Garage
         vendor-cloud          | vendor_cloud          | CONNECTED          | UNCONNECTED
         l1-voltage            | l1_voltage            | 121.25             | 0 => 0.0
         l2-voltage            | l2_voltage            | 119.5              | 118 => 118.0
@@ -286,6 +285,8 @@ VALUES: Final[list[Line]] = [
         "bess",
         ("battery",),
         """
+        feed               | feed_circuit_id        | f-1 => "f1"    | f-2 => "f2"
+        relative-position  | relative_position      | UPSTREAM       | IN_PANEL
         soc                | soc_percentage         | 51.25          | 0 => 0.0
         soe                | soe_kwh                | 6.75           | 7 => 7.0
         connected          | connected              | true           | false
@@ -300,14 +301,13 @@ VALUES: Final[list[Line]] = [
     *_lines("bess", (), "grid-state | grid_state | OFF_GRID | ON_GRID"),
     *_lines(
         "pv",
-        ("pv_inverters", "pv"),
-        f"""
+        ("pv_inverters", SOLAR),
+        """
         vendor-name        | vendor_name          | Enphase        | P1
         product-name       | model                | IQ8            | P2
         serial-number      | serial_number        | E-1            | P3
         software-version   | software_version     | 8.2 => "8.2"   | P4
         nameplate-capacity | nameplate_capacity_w | 5000 => 5000.0 | 6000 => 6000.0
-        feed               | feed_circuit_id      | {SOLAR}        | {GARAGE}
         relative-position  | relative_position    | IN_PANEL       | UPSTREAM
         """,
     ),
@@ -322,7 +322,6 @@ VALUES: Final[list[Line]] = [
         vendor-name                     | vendor_name                   | SPAN Inc    | E1
         product-name                    | model                         | SPAN Drive  | E2
         part-number                     | part_number                   | SPN-DRV-001 | E3
-        serial-number                   | serial_number                 | SD-42       | E4
         software-version                | software_version              | drive/1     | E5
         user-max-charge-current         | charge_current_limit_a        | 24          | 16
         max-charge-current              | charge_current_ceiling_a      | 48          | 40
@@ -351,13 +350,15 @@ VALUES: Final[list[Line]] = [
         """,
     ),
 ]
+KEYS: Final[Mapping[str, str]] = {"pv/feed": SOLAR, f"{DRIVE}/serial-number": DRIVE}
+"""What else is published: inverter and charger are known by it."""
 
 
 def full_house(**options: Any) -> FlatPanel:
-    """`HOUSE`, with everything in `VALUES` published."""
+    """`HOUSE`, with everything in `VALUES` and `KEYS` published."""
     panel = FlatPanel(HOUSE, **options)
     panel.message("lugs-upstream/direction", "UPSTREAM")
     panel.message("lugs-downstream/direction", "DOWNSTREAM")
-    for line in VALUES:
-        panel.message(line.topic, line.payload)
+    for topic, payload in {**KEYS, **{line.topic: line.payload for line in VALUES}}.items():
+        panel.message(topic, payload)
     return panel

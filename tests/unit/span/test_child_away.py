@@ -28,16 +28,23 @@ AWAY: Final = ["lost", "disconnected", "init", "sleeping", "BOGUS", "READY", ""]
 
 # Of each class: the fields that stay. Every other one is None, UNKNOWN or false.
 IDENTITY: Final = {
-    KITCHEN: {"circuit_id", "name", "breaker_rating_a", "tabs", "is_240v", "device_type", "is_never_backup"},
-    BESS: {"nameplate_capacity_kwh", "vendor_name", "model", "part_number", "serial_number", "software_version"},
-    MID: {"node_id", "serial_number", "vendor_name", "model", "software_version", "hardware_version"},
+    KITCHEN: {
+        *("circuit_id", "name", "breaker_rating_a", "tabs", "is_240v", "device_type", "is_never_backup"),
+        *("relay_shared_with", "meter_shared_with", "nominal_voltage_v", "protection_functions", "feeds_role"),
+        *("tags", "locations", "dedicated"),
+    },
+    BESS: {
+        *("nameplate_capacity_kwh", "vendor_name", "model", "part_number", "serial_number", "software_version"),
+        *("device_id", "relative_position"),
+    },
+    MID: {"device_id", "node_id", "serial_number", "vendor_name", "model", "software_version", "hardware_version"},
     PV: {
         *("vendor_name", "model", "serial_number", "software_version", "nameplate_capacity_w"),
         *("feed_circuit_id", "relative_position", "connected", "device_id", "node_id"),
     },
     DRIVE: {
         *("node_id", "feed_circuit_id", "vendor_name", "model", "part_number", "serial_number", "software_version"),
-        "connected",
+        *("connected", "device_id"),
     },
 }
 # What the panel says of a device is the panel's own (its link), or that of the device whose record it is.
@@ -86,7 +93,7 @@ def test_lugs_that_are_away_measure_nothing_and_stay_wired(lugs: str, state: str
         UP: {"instant_grid_power_w", "main_meter_energy_consumed_wh", "main_meter_energy_produced_wh"},
         DOWN: {"feedthrough_power_w", "feedthrough_energy_consumed_wh", "feedthrough_energy_produced_wh"},
     }[lugs] | {f"{mine}_l1_current_a", f"{mine}_l2_current_a"}
-    assert gone - {"battery"} == readings
+    assert gone - {"battery", "upstream_fed_by"} == readings
     assert {getattr(after, name) for name in readings} == {None}
     assert after.lugs_at_service_entrance is False
     assert after.battery is not None

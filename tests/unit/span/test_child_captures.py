@@ -59,11 +59,12 @@ PANEL: Mapping[str, tuple[str, Read]] = {
     "info/vendor-name": ("vendor_name", str),
     "info/model": ("model", str),
     "info/hardware-version": ("hardware_version", str),
+    "info/data-model-version": ("data_model_version", str),
+    "shed/asserted-islanding-state": ("asserted_islanding_state", str),
     "status/relay": ("main_relay_state", str),
     "door/state": ("door_state", str),
     "status/ethernet": ("eth0_link", true),
     "status/wifi": ("wlan_link", true),
-    "status/wifi-ssid": ("wifi_ssid", str),
     "status/cloud-connection": ("vendor_cloud", str),
     "meter/voltage-a": ("l1_voltage", float),
     "meter/voltage-b": ("l2_voltage", float),
@@ -138,7 +139,12 @@ CHARGER: Mapping[str, tuple[str, Read]] = {
     "config/max-charge-current": ("charge_current_ceiling_a", int),
     "config/user-max-charge-current": ("charge_current_limit_a", int),
 }
-PRIORITIES = {"NEVER", "SOC_THRESHOLD", "OFF_GRID"}  # the session with commands has another: nobody can say then
+NOT_THERE = dict.fromkeys(  # fields of a circuit for what this publisher declares nowhere
+    (
+        *("relay_shared_with", "meter_shared_with", "nominal_voltage_v", "protection_functions", "feeds_role"),
+        *("tags", "locations", "dedicated", "fed_by"),
+    )
+)
 PCS: Mapping[str, tuple[str, Read]] = {
     "enabled": ("enabled", true),
     "active": ("active", true),
@@ -161,20 +167,29 @@ def oracle(last: Mapping[str, str]) -> dict[str, Any]:
             for name, (field, read) in mapping.items()
         }
 
+    def record(device: str, verb: str) -> dict[str, Any] | None:
+        said = [last.get(f"{device}/connection/{verb}-device-{what}") for what in ("id", "type", "status")]
+        return dict(zip(("device_id", "device_type", "status"), said, strict=True)) if any(said) else None
+
     def circuit(device: str) -> dict[str, Any]:
         feeds = last.get(f"{device}/connection/feeds-device-id")
         role = {f"{ROOT}-pv": "pv", f"{ROOT}-evse": "evse"}.get(feeds or "", "circuit")
         controllable = last[f"{device}/switch/relay-controllable"] == "true"
         priority = last[f"{device}/load-shed/priority"]
+        locked = not settable(last[f"{device}/$description"], "load-shed", "priority")
         return {
+            **NOT_THERE,
             **part(device, CIRCUIT),
             "circuit_id": device,
             "device_type": role,
             "relative_position": "IN_PANEL" if role == "pv" else None,
             "is_user_controllable": controllable,
-            "always_on": not controllable,
-            "is_sheddable": (controllable and priority != "NEVER") if priority in PRIORITIES else None,
-            "is_never_backup": not settable(last[f"{device}/$description"], "load-shed", "priority"),
+            "relay_controllable": controllable,
+            "always_on": not controllable and last[f"{device}/switch/relay"] != "OPEN",
+            "is_sheddable": controllable and priority in {"OFF_GRID", "SOC_THRESHOLD"},
+            "is_never_backup": locked and priority == "OFF_GRID",
+            "measures_outside_panel": False,
+            "feeds": record(device, "feeds"),
             "relay_state_target": None,
             "priority_target": None,
         }
@@ -200,6 +215,9 @@ def oracle(last: Mapping[str, str]) -> dict[str, Any]:
     charger = {
         **part(f"{ROOT}-evse", CHARGER),
         "node_id": last[f"{ROOT}-evse/info/serial-number"],
+        "device_id": f"{ROOT}-evse",
+        "lock_state_target": None,
+        "lock_state_settable": False,
         "feed_circuit_id": garage,
         "connected": link[garage_link],
         "charge_current_limit_target_a": None,
@@ -224,10 +242,20 @@ def oracle(last: Mapping[str, str]) -> dict[str, Any]:
         "dsm_state": f"DSM_{islanding}",
         "current_run_config": "PANEL_ON_GRID" if grid else "PANEL_BACKUP",
         "panel_size": {"MAIN_40": 40}[last[f"{ROOT}/info/model"]],
-        "unmapped_tabs": sorted({*range(1, 41)} - {tab for item in circuits.values() for tab in item["tabs"]}),
+        "first_position": 9,  # as real ones have them: this publisher has circuits below
+        "last_position": 48,
+        "unmapped_tabs": sorted({*range(9, 49)} - {tab for item in circuits.values() for tab in item["tabs"]}),
+        "upstream_fed_by": record(f"{ROOT}-lugs-up", "fed-by"),
+        "downstream_feeds": record(f"{ROOT}-lugs-down", "feeds"),
+        **dict.fromkeys(("downstream_feeds_role", "upstream_protection_rating_a", "service_rating_a")),
+        **dict.fromkeys(("frequency_hz", "busbar_current_a")),
+        "alerts": {},
         "circuits": circuits,
         "battery": {
             **part(f"{ROOT}-bess", BATTERY),
+            "device_id": f"{ROOT}-bess",
+            "feed_circuit_id": None,
+            "relative_position": "UPSTREAM",
             "connected": link[last[f"{ROOT}-lugs-up/connection/fed-by-device-status"]],
         },
         "pv": inverter,
@@ -237,7 +265,8 @@ def oracle(last: Mapping[str, str]) -> dict[str, Any]:
         "mid": {
             **part(f"{ROOT}-bess-mid", MID),
             "node_id": last[f"{ROOT}-bess-mid/info/serial-number"],
-            "grid_forming_device_name": None if grid else "Battery",
+            "device_id": f"{ROOT}-bess-mid",
+            "grid_forming_device_name": None if grid else "Span Example BESS",
         },
         "lugs_at_service_entrance": False,
         "shed_policy_algorithm": policy["algorithm"],
@@ -420,7 +449,7 @@ def test_the_recorded_house_is_all_there() -> None:
     assert house.panel_size == 40
     occupied = [tab for circuit in house.circuits.values() for tab in circuit.tabs]
     assert len(occupied) == len(set(occupied))
-    assert sorted([*occupied, *house.unmapped_tabs]) == list(range(1, 41))
+    assert sorted({*occupied, *range(9, 49)}) == sorted([*occupied, *house.unmapped_tabs])
     assert house.battery is not None
     assert house.mid is not None
     assert house.pv is not None

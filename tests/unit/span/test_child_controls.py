@@ -30,8 +30,8 @@ def test_lesson_b_only_true_is_a_permission(settable: Any) -> None:
     """s1 1.1.1: an omission was read as one, and so was the text "false"."""
     circuit = described(KITCHEN, "circuit", "switch/relay", settable).snapshot().circuits[KITCHEN]
     assert circuit.is_user_controllable is False
-    circuit = described(KITCHEN, "circuit", "load-shed/priority", settable).snapshot().circuits[KITCHEN]
-    assert circuit.is_never_backup is True
+    panel = described(KITCHEN, "circuit", "load-shed/priority", settable)
+    assert panel.publish(KITCHEN, {"load-shed/priority": "OFF_GRID"}).circuits[KITCHEN].is_never_backup is True
     panel = described(DRIVE, "evse", "config/user-max-charge-current", settable)
     assert panel.snapshot().evse[DRIVE].charge_current_limit_settable is False
 
@@ -49,6 +49,60 @@ def test_lesson_b_a_relay_that_is_not_controllable_is_always_on(
     panel = described(KITCHEN, "circuit", "switch/relay", ...)
     circuit = panel.publish(KITCHEN, {"switch/relay-controllable": controllable}).circuits[KITCHEN]
     assert circuit.is_user_controllable is False
+
+
+@pytest.mark.parametrize(
+    ("controllable", "relay", "requester", "always_on"),
+    [
+        ("false", "CLOSED", "CONFIGURATION", True),
+        ("false", "UNKNOWN", "NONE", True),
+        ("false", "", "NONE", True),
+        ("false", "OPEN", "FAULT", False),
+        ("true", "CLOSED", "USER", False),
+        ("", "CLOSED", "USER", None),
+    ],
+)
+def test_a_relay_that_a_fault_has_opened_is_not_always_on(
+    controllable: str, relay: str, requester: str, always_on: bool | None
+) -> None:
+    values = {"switch/relay-controllable": controllable, "switch/relay": relay, "switch/relay-requester": requester}
+    circuit = ChildPanel().publish(KITCHEN, values).circuits[KITCHEN]
+    assert circuit.always_on is always_on
+    assert circuit.is_user_controllable is (controllable != "false")
+
+
+@pytest.mark.parametrize(
+    ("settable", "priority", "never_backup"),
+    [
+        (True, "OFF_GRID", False),
+        (True, "NEVER", False),
+        (True, "", False),
+        (False, "OFF_GRID", True),
+        (False, "NEVER", False),  # an inverter's, or a battery's own
+        (False, "SOC_THRESHOLD", False),
+        (False, "UNKNOWN", False),
+        (False, "", None),
+    ],
+)
+def test_never_backup_is_a_priority_that_is_locked_at_off_grid(
+    settable: bool, priority: str, never_backup: bool | None
+) -> None:
+    panel = described(KITCHEN, "circuit", "load-shed/priority", settable)
+    circuit = panel.publish(KITCHEN, {"load-shed/priority": priority}).circuits[KITCHEN]
+    assert circuit.is_never_backup is never_backup
+    assert panel.snapshot() == panel.from_scratch()
+
+
+@pytest.mark.parametrize("priority", ["OFF_GRID", "SOC_THRESHOLD"])
+@pytest.mark.parametrize(
+    ("controllable", "relay", "sheddable"),
+    [("true", "OPEN", True), ("", "CLOSED", True), ("false", "OPEN", False), ("maybe", "CLOSED", False)],
+)
+def test_a_locked_circuit_is_never_shed_whatever_its_relay(
+    priority: str, controllable: str, relay: str, sheddable: bool
+) -> None:
+    values = {"load-shed/priority": priority, "switch/relay-controllable": controllable, "switch/relay": relay}
+    assert ChildPanel().publish(KITCHEN, values).circuits[KITCHEN].is_sheddable is sheddable
 
 
 def test_a_relay_and_a_priority_are_locked_each_for_itself() -> None:
@@ -82,7 +136,7 @@ def test_a_circuit_that_is_recommissioned_at_run_time_is_what_its_new_descriptio
 @pytest.mark.parametrize("controllable", ["true", "", "false"])
 @pytest.mark.parametrize(
     ("priority", "sheddable"),
-    [("OFF_GRID", True), ("SOC_THRESHOLD", True), ("NEVER", False), ("UNKNOWN", None), ("", None), ("LATER", True)],
+    [("OFF_GRID", True), ("SOC_THRESHOLD", True), ("NEVER", False), ("UNKNOWN", False), ("", None), ("LATER", False)],
 )
 def test_a_circuit_is_sheddable_by_its_priority_and_its_relay(
     priority: str, sheddable: bool | None, controllable: str

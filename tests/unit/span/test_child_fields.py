@@ -10,6 +10,7 @@ from span_trio.homie import Datatype
 from span_trio.snapshot import (
     SpanBatterySnapshot,
     SpanCircuitSnapshot,
+    SpanConnectionSnapshot,
     SpanEvseSnapshot,
     SpanMidSnapshot,
     SpanPanelSnapshot,
@@ -19,6 +20,8 @@ from span_trio.snapshot import (
 from span_trio.span import FALLBACK, FLAT
 from span_trio.span import child_fields as tables
 from span_trio.span.parts import Kind
+from span_trio.span.private import PRIVATE
+from span_trio.span.tables import fixed, table_of
 from tests.unit.span.child_helpers import ChildPanel, full_house
 from tests.unit.span.child_house import (
     BESS,
@@ -28,6 +31,7 @@ from tests.unit.span.child_house import (
     HOUSE,
     KITCHEN,
     MID,
+    PANEL,
     PV,
     ROOT,
     SMALL,
@@ -51,23 +55,30 @@ def fields(cls: Any) -> list[str]:
     ("table", "cls"),
     [
         (tables.CIRCUIT, SpanCircuitSnapshot),
+        (tables.OUTSIDE, SpanCircuitSnapshot),
         (tables.BATTERY, SpanBatterySnapshot),
         (tables.PV, SpanPVSnapshot),
         (tables.EVSE, SpanEvseSnapshot),
         (tables.MID, SpanMidSnapshot),
         (tables.PCS, SpanPcsSnapshot),
     ],
-    ids=["CIRCUIT", "BATTERY", "PV", "EVSE", "MID", "PCS"],
+    ids=["CIRCUIT", "OUTSIDE", "BATTERY", "PV", "EVSE", "MID", "PCS"],
 )
 def test_each_table_is_in_the_order_of_the_fields_of_its_class(table: Mapping[str, Any], cls: Any) -> None:
     assert list(table) == fields(cls)
 
 
-def test_the_panels_own_tables_are_in_the_order_of_its_fields() -> None:
-    panel = fields(SpanPanelSnapshot)
-    assert list(tables.PANEL) == panel[1 : panel.index("dominant_power_source")]
-    assert list(tables.FLOWS) == panel[panel.index("power_flow_pv") : panel.index("grid_state")]
-    assert list(tables.SHED) == panel[panel.index("shed_policy") : panel.index("adopted_devices")]
+def test_the_tables_of_panel_and_lugs_name_fields_of_the_panel_and_each_once() -> None:
+    told = [*tables.PANEL, *tables.UPSTREAM, *tables.DOWNSTREAM]
+    assert len(told) == len(set(told))
+    assert set(told) <= set(fields(SpanPanelSnapshot))
+
+
+def test_a_table_with_a_step_for_no_field_or_a_field_without_one_is_refused() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        table_of(SpanMidSnapshot, {"node_id": fixed(""), "colour": fixed("red")})
+    with pytest.raises(TypeError, match="node_id"):
+        table_of(SpanMidSnapshot, {})
 
 
 def test_every_kind_of_device_has_its_tables() -> None:
@@ -83,6 +94,7 @@ CAPABILITIES = {
     for kind in DECLARED
     for capability in DECLARED[kind]
     for name in declarations(kind, capability)
+    if name not in PRIVATE  # nothing is made of them
 }
 """Capability and property -> the datatypes that the topic reference gives it, by device type."""
 
@@ -143,13 +155,21 @@ def test_every_property_of_the_topic_reference_is_in_this_test_or_an_extension_o
     }
     assert untested == {
         "distribution-enclosure info/data-model-version",  # which builder
+        *(f"distribution-enclosure info/{name}" for name in PRIVATE & declarations(PANEL, "info").keys()),
+        "distribution-enclosure info/name",  # private, too
         "distribution-enclosure status/postal-code",
+        "distribution-enclosure status/wifi-ssid",
         "distribution-enclosure status/time-zone",
         "lugs connection/feeds-device-id",  # of the lugs downstream: test_child_wiring
         "lugs connection/feeds-device-type",
         "lugs connection/feeds-device-status",
         "lugs connection/count",
+        "lugs connection/backed-up",
+        "circuit connection/fed-by-device-id",
+        "circuit connection/fed-by-device-type",
+        "circuit connection/fed-by-device-status",
         "circuit connection/count",
+        "circuit connection/backed-up",
     }
 
 
@@ -163,13 +183,18 @@ def test_every_field_that_no_property_fills_is_computed() -> None:
         if (field,) not in filled and field not in parts
     }
     assert rest == {
+        "data_model_version": "1.0",
         "wwan_link": True,
+        "upstream_fed_by": SpanConnectionSnapshot(BESS, "energy.ebus.device.bess", "OK"),
+        "downstream_feeds": None,
         "dominant_power_source": "BATTERY",
         "grid_islandable": None,
         "grid_state": "OFF_GRID",
         "dsm_state": "DSM_OFF_GRID",
         "current_run_config": "PANEL_BACKUP",
         "panel_size": 32,
+        "first_position": 1,
+        "last_position": 32,
         "unmapped_tabs": tuple(tab for tab in range(1, 33) if tab not in {30, 32}),
         "lugs_at_service_entrance": False,
         "shed_policy_algorithm": "x",
@@ -177,6 +202,7 @@ def test_every_field_that_no_property_fills_is_computed() -> None:
         "shed_soc_threshold_release_percent": None,
         "adopted_devices": (),
         "extension_properties": (),
+        "alerts": {},
         "away_devices": {},
         "pending_devices": (),
         "seq": 1,
@@ -194,15 +220,24 @@ def test_every_field_that_no_property_fills_is_computed() -> None:
     assert (charger.connected, charger.charge_current_limit_settable) == (False, True)
     assert charger.effective_charge_current_limit_a == 16
     assert snapshot.battery is not None
-    assert snapshot.battery.connected is True
+    assert (snapshot.battery.connected, snapshot.battery.relative_position) == (True, "UPSTREAM")
+    assert (snapshot.battery.present, snapshot.battery.device_id, snapshot.battery.feed_circuit_id) == (
+        True,
+        BESS,
+        None,
+    )
+    assert (charger.device_id, charger.lock_state_settable) == (DRIVE, False)
     assert snapshot.mid is not None
-    assert (snapshot.mid.node_id, snapshot.mid.grid_forming_device_name) == ("TG12-M", "A bess")
+    assert snapshot.mid.device_id == MID
+    assert (snapshot.mid.node_id, snapshot.mid.grid_forming_device_name) == ("TG12-M", "Tesla Powerwall 2 AC")
 
 
 # What else moves with a property, because it is computed from it.
 ALSO: Mapping[str, set[tuple[str, ...]]] = {
     f"{ROOT}/status/cloud-connection": {("wwan_link",)},
-    f"{ROOT}/info/model": {("panel_size",), ("unmapped_tabs",)},
+    f"{ROOT}/info/model": {("panel_size",), ("first_position",), ("last_position",), ("unmapped_tabs",)},
+    f"{BESS}/info/vendor-name": {("mid", "grid_forming_device_name")},
+    f"{BESS}/info/model": {("mid", "grid_forming_device_name")},
     f"{ROOT}/shed/policy": {("shed_policy_algorithm",)},
     f"{KITCHEN}/info/spaces": {("unmapped_tabs",)},
     f"{KITCHEN}/switch/relay-controllable": {
@@ -243,19 +278,22 @@ def test_i5_descriptions_before_their_values_read_none_and_never_zero(bare: bool
     assert snapshot == SpanPanelSnapshot(
         serial_number=ROOT,
         circuits=snapshot.circuits,
-        battery=SpanBatterySnapshot(),
+        data_model_version="1.0",
+        battery=SpanBatterySnapshot(device_id=BESS),
         pv=SpanPVSnapshot(device_id=PV, node_id=PV),
         pv_inverters=snapshot.pv_inverters,
         evse=snapshot.evse,
         pcs=SpanPcsSnapshot(),
-        mid=SpanMidSnapshot(node_id=MID),
+        mid=SpanMidSnapshot(node_id=MID, device_id=MID),
         extension_properties=snapshot.extension_properties,
     )
     assert dict(snapshot.circuits) == {
         name: attrs.evolve(circuit, circuit_id=name) for name in (KITCHEN, SOLAR, GARAGE)
     }
     assert dict(snapshot.pv_inverters) == {PV: snapshot.pv}
-    assert dict(snapshot.evse) == {DRIVE: SpanEvseSnapshot(node_id=DRIVE, charge_current_limit_settable=not bare)}
+    assert dict(snapshot.evse) == {
+        DRIVE: SpanEvseSnapshot(node_id=DRIVE, device_id=DRIVE, charge_current_limit_settable=not bare)
+    }
     assert snapshot.extension_properties == ()
 
 

@@ -85,7 +85,7 @@ _TABLE: Final = """
     B two EVSE collapse
         test_lesson_b_two_chargers_never_collapse
     B unmapped positions missing
-        test_lesson_b_a_panels_size_is_that_of_its_model
+        test_lesson_b_of_an_unknown_model_no_position_is_known
     B power source unknown without a battery
         test_lesson_b_without_a_mid_the_power_source_is_the_grid
     B UP where ON_GRID was expected
@@ -171,7 +171,7 @@ def test_lesson_c_a_panel_that_is_refused_and_comes_back_is_read_again() -> None
     life.publish({f"{ROOT}/$state": "init", f"{ROOT}/info/data-model-version": "1.1"})
     life.publish({f"{ROOT}/$state": "ready"})
     life.wait(2.0)
-    assert life.look() == live(UPGRADED).look()
+    assert life.look() == live({**UPGRADED, f"{ROOT}/info/data-model-version": "1.1"}).look()
     assert life.tracker.version.text == "1.1"
     life.publish({f"{ROOT}/$state": "init", **FLAT_HOUSE})
     life.wait(2.0)

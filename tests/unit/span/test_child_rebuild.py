@@ -45,7 +45,7 @@ from tests.unit.span.child_house import (
 
 PARTS: Final = (
     *("circuits", "battery", "pv", "pv_inverters", "evse", "pcs", "mid"),
-    *("adopted_devices", "extension_properties", "away_devices"),
+    *("adopted_devices", "extension_properties", "away_devices", "alerts"),
 )
 
 # --- identity ---------------------------------------------------------------------------------------------------------
@@ -76,13 +76,13 @@ ALL: Final = {*PARTS, KITCHEN, SOLAR, GARAGE}
         (f"{UP}/connection/fed-by-device-status", "LOST", {"battery"}),
         (f"{MID}/grid/grid-state", "UP", {"mid"}),
         (f"{PV}/info/vendor-name", "X", {"pv", "pv_inverters"}),
-        (f"{SOLAR}/connection/feeds-device-status", "LOST", {"pv", "pv_inverters"}),
+        (f"{SOLAR}/connection/feeds-device-status", "LOST", {"pv", "pv_inverters", "circuits", SOLAR}),
         (f"{SOLAR}/connection/feeds-device-id", DRIVE, {"pv", "pv_inverters", "evse", "circuits", SOLAR}),
         (f"{DRIVE}/status/status", "AVAILABLE", {"evse"}),
         (f"{DRIVE}/info/serial-number", "X", {"evse"}),
         (f"{KITCHEN}/switch/not-a-property", "1", set()),
         ("a-stranger/switch/relay", "OPEN", set()),
-        (f"{KITCHEN}/$alert/hot", "Too hot", set()),
+        (f"{KITCHEN}/$alert/hot", "Too hot", {"alerts"}),
         (f"{BESS}/$state", "lost", {"battery", "away_devices"}),
     ],
 )
@@ -104,7 +104,9 @@ def test_what_a_message_does_not_concern_stays_the_same_object(topic: str, paylo
             lambda panel: [panel.message(line.topic, text) for line in VALUES for text in (line.other, line.payload)],
             id="other values, and the same again",
         ),
-        pytest.param(lambda panel: panel.message(f"{ROOT}/$alert/hot", "Too hot"), id="an alert"),
+        pytest.param(
+            lambda panel: [panel.message(f"{ROOT}/$alert/hot", text) for text in ("Too hot", "")], id="an alert"
+        ),
         pytest.param(
             lambda panel: panel.message(
                 f"{BESS}/$description", json.dumps({**describe("bess", children=[MID]), "version": 9})
@@ -290,7 +292,7 @@ class Published:
 
     def __init__(self) -> None:
         self.panel = ChildPanel({ROOT: (PANEL, None)})
-        self.last: dict[str, bytes] = {}
+        self.last: dict[str, bytes] = {f"{ROOT}/info/data-model-version": b"1.0"}
         first = dict(reversed(READINGS))  # each property has its first payload
         self.publish(f"{ROOT}/$state", b"ready")
         self.publish(f"{ROOT}/$description", root_description(DEVICES[:9]))

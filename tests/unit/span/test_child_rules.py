@@ -1,6 +1,7 @@
 """What a parent/child panel's snapshot computes (facts, parent/child, sections 5, 7 and 9)."""
 
 import itertools
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from span_trio.snapshot import SpanPanelSnapshot
 from tests.unit.span.child_helpers import ChildPanel, full_house
-from tests.unit.span.child_house import BESS, DRIVE, KITCHEN, MID, PV, ROOT, SOLAR, UP, House, house
+from tests.unit.span.child_house import BESS, DRIVE, KITCHEN, MID, PV, ROOT, SOLAR, UP, House, describe, house
 
 NO_MID: House = house(KITCHEN, SOLAR, UP)
 
@@ -47,15 +48,11 @@ STATES: Mapping[str | None, str] = {"ON_GRID": "DSM_ON_GRID", "OFF_GRID": "DSM_O
         (WITH_MID, {ISLANDING: "ON_GRID", f"{MID}/$state": "lost", GRID_FLOW: "5000"}, None, "UNKNOWN"),
         (WITH_MID, {ISLANDING: "ON_GRID", f"{MID}/$state": "init"}, None, "UNKNOWN"),
         (WITH_MID, {ISLANDING: "ON_GRID", f"{MID}/$state": ""}, None, "UNKNOWN"),
-        # 4: no MID, and power to or from the grid
-        (NO_MID, {GRID_FLOW: "1.1"}, None, "DSM_ON_GRID"),
+        # 4: no MID is declared: nothing can be islanded, whatever the flows say
         (NO_MID, {GRID_FLOW: "-5000"}, None, "DSM_ON_GRID"),
-        # 5: else unknown, and never off grid (lessons A: nothing reported, and a meter's noise)
-        (NO_MID, {GRID_FLOW: "1.0"}, None, "UNKNOWN"),
-        (NO_MID, {GRID_FLOW: "-0.3"}, None, "UNKNOWN"),
-        (NO_MID, {GRID_FLOW: "0"}, None, "UNKNOWN"),
-        (NO_MID, {}, None, "UNKNOWN"),
-        (NO_MID, {f"{UP}/meter/active-power": "5000"}, None, "UNKNOWN"),
+        (NO_MID, {GRID_FLOW: "-0.3"}, None, "DSM_ON_GRID"),
+        (NO_MID, {GRID_FLOW: "0"}, None, "DSM_ON_GRID"),
+        (NO_MID, {}, None, "DSM_ON_GRID"),
     ],
 )
 def test_lesson_b_islanding_by_the_first_rule_that_applies(
@@ -100,6 +97,27 @@ def test_lesson_b_without_a_mid_the_power_source_is_the_grid() -> None:
     assert panel_of(NO_MID, {}).snapshot().dominant_power_source == "GRID"
 
 
+def test_a_reading_that_hovers_around_zero_moves_no_state() -> None:
+    """The grid's power touched zero, and the state of the grid came and went with it."""
+    panel = panel_of(NO_MID, {GRID_FLOW: "-500"})
+    seen = {
+        (snapshot.dsm_state, snapshot.current_run_config, snapshot.dominant_power_source)
+        for power in ("-500.0", "-0.4", "-30.0", "0.2", "0.0", "-5.0", "")
+        for snapshot in [panel.publish(ROOT, {"power-flows/grid": power})]
+    }
+    assert seen == {("DSM_ON_GRID", "PANEL_ON_GRID", "GRID")}
+
+
+def test_a_battery_whose_child_is_not_described_may_have_a_mid() -> None:
+    panel = ChildPanel(house(KITCHEN, BESS))
+    assert panel.snapshot().dsm_state == "DSM_ON_GRID"
+    snapshot = panel.redescribe(BESS, children=[MID])
+    assert (snapshot.dsm_state, snapshot.current_run_config) == ("UNKNOWN", "UNKNOWN")
+    assert snapshot.dominant_power_source is None
+    assert panel.redescribe(ROOT, children=[KITCHEN, BESS, "new-circuit"]).dsm_state == "UNKNOWN"
+    assert panel.redescribe(BESS).dsm_state == "DSM_ON_GRID"  # of the panel's own child, nobody expects a MID
+
+
 def test_lesson_a_nothing_is_inferred_from_silence() -> None:
     """DSM read off grid at connect."""
     snapshot = ChildPanel().snapshot()
@@ -129,13 +147,36 @@ def test_the_panel_can_island_if_an_inverter_says_that_it_forms_a_grid(
 
 
 @pytest.mark.parametrize(
-    ("forming", "name"), [(BESS, "A bess"), (PV, "A pv"), (KITCHEN, "Kitchen"), ("GRID", None), ("nobody", None)]
+    ("forming", "values", "name"),
+    [
+        (BESS, {"info/vendor-name": "Tesla", "info/model": "Powerwall 2 AC"}, "Tesla Powerwall 2 AC"),
+        (BESS, {"info/vendor-name": "Lucid"}, "Lucid"),
+        (BESS, {"info/model": "Powerwall 2 AC"}, "Powerwall 2 AC"),
+        (PV, {"info/vendor-name": "", "info/model": "\0"}, "A pv"),
+        (KITCHEN, {"info/name": "Kitchen"}, "Kitchen"),
+        (ROOT, {"info/name": "24 Elm Street", "info/vendor-name": "SPAN", "info/model": "UNKNOWN"}, "SPAN"),
+        (ROOT, {"info/name": "24 Elm Street"}, None),
+        ("GRID", {}, None),
+        ("nobody", {}, None),
+    ],
 )
-def test_the_name_of_what_forms_the_grid(forming: str, name: str | None) -> None:
-    panel = panel_of(WITH_MID, {FORMING: forming, f"{KITCHEN}/info/name": "Kitchen"})
+def test_what_forms_the_grid_has_a_name_that_people_know(
+    forming: str, values: Mapping[str, str], name: str | None
+) -> None:
+    """Real panels give their devices no other name than the id, and the panel's own name is its site's."""
+    panel = panel_of(WITH_MID, {FORMING: forming, **{f"{forming}/{path}": text for path, text in values.items()}})
     mid = panel.snapshot().mid
     assert mid is not None
     assert (mid.grid_forming_entity, mid.grid_forming_device_name) == (forming, name)
+
+
+def test_the_id_of_a_device_is_no_name_of_it() -> None:
+    panel = panel_of(WITH_MID, {FORMING: BESS})
+    description = {**describe("bess", children=[MID], parent=ROOT), "name": BESS}
+    panel.message(f"{BESS}/$description", json.dumps(description))
+    mid = panel.snapshot().mid
+    assert mid is not None
+    assert mid.grid_forming_device_name is None
 
 
 def test_the_name_moves_with_the_device_that_has_it() -> None:
@@ -226,18 +267,51 @@ def test_a_forecast_of_zero_minutes_is_one(payload: str, shown: int | None) -> N
 
 
 @pytest.mark.parametrize(
-    ("model", "size"),
+    ("model", "size", "first", "last"),
     [
-        *(("MAIN_16", 16), ("MLO_24", 24), ("MAIN_32", 32), ("MAIN_40", 40), ("MLO_48", 48)),
-        *(("MAIN_64", None), ("main_32", None), ("", None), ("X", None)),
+        ("MAIN_16", 16, 9, 24),
+        ("MLO_24", 24, 1, 24),
+        ("MAIN_32", 32, 1, 32),
+        ("MAIN_40", 40, 9, 48),
+        ("MLO_48", 48, 1, 48),
     ],
 )
-def test_lesson_b_a_panels_size_is_that_of_its_model(model: str, size: int | None) -> None:
+def test_a_panels_positions_are_those_of_its_model(model: str, size: int, first: int, last: int) -> None:
+    panel = ChildPanel(house(KITCHEN, SOLAR))
+    panel.publish(KITCHEN, {"info/spaces": f"{first},{first + 2}"})
+    panel.publish(SOLAR, {"info/spaces": f"{last}"})
+    snapshot = panel.publish(ROOT, {"info/model": model})
+    assert (snapshot.panel_size, snapshot.first_position, snapshot.last_position) == (size, first, last)
+    taken = {first, first + 2, last}
+    assert snapshot.unmapped_tabs == tuple(tab for tab in range(first, last + 1) if tab not in taken)
+
+
+@pytest.mark.parametrize("model", ["MAIN_64", "main_32", "", "X", "UNKNOWN"])
+def test_lesson_b_of_an_unknown_model_no_position_is_known(model: str) -> None:
     panel = ChildPanel()
     panel.publish(KITCHEN, {"info/spaces": "1,3"})
     snapshot = panel.publish(ROOT, {"info/model": model})
-    assert snapshot.panel_size == size
-    assert snapshot.unmapped_tabs == tuple(tab for tab in range(1, (size or 0) + 1) if tab not in {1, 3})
+    assert (snapshot.panel_size, snapshot.first_position, snapshot.last_position) == (None, None, None)
+    assert snapshot.unmapped_tabs == ()
+    assert snapshot.model == (None if model in {"", "UNKNOWN"} else model)
+
+
+def test_a_circuit_at_a_position_that_does_not_exist_moves_nothing() -> None:
+    panel = ChildPanel(house(KITCHEN, SOLAR))
+    panel.publish(ROOT, {"info/model": "MAIN_16"})
+    panel.publish(KITCHEN, {"info/spaces": "7,9"})
+    snapshot = panel.publish(SOLAR, {"info/spaces": "25"})
+    assert (snapshot.panel_size, snapshot.first_position, snapshot.last_position) == (16, 9, 24)
+    assert snapshot.unmapped_tabs == tuple(range(10, 25))
+    assert (snapshot.circuits[KITCHEN].tabs, snapshot.circuits[SOLAR].tabs) == ((7, 9), (25,))
+    assert panel.builder.positions.misplaced == (7, 25)
+
+
+def test_circuits_that_share_a_position_take_it_once() -> None:
+    panel = ChildPanel(house(KITCHEN, SOLAR))
+    panel.publish(KITCHEN, {"info/spaces": "10"})
+    panel.publish(SOLAR, {"info/spaces": "10"})
+    assert panel.publish(ROOT, {"info/model": "MAIN_16"}).unmapped_tabs == (9, *range(11, 25))
 
 
 @pytest.mark.parametrize(

@@ -148,18 +148,6 @@ def test_a_second_battery_or_mid_is_an_adopted_device(kind: str, first: str) -> 
     assert snapshot == panel.from_scratch()
 
 
-def test_of_two_circuits_that_are_one_but_for_dashes_the_second_is_an_adopted_device() -> None:
-    panel = ChildPanel(house(PV, **{"ab-c": "circuit", "abc": "circuit"}))
-    panel.publish("abc", {"info/name": "second"})
-    snapshot = panel.publish("ab-c", {"info/name": "first"})
-    assert [circuit.name for circuit in snapshot.circuits.values()] == ["first"]
-    assert [each.device_id for each in snapshot.adopted_devices] == ["abc"]
-    for device in ("abc", "ab-c"):
-        snapshot = panel.publish(device, {"connection/feeds-device-id": PV, "meter/active-power": "-5"})
-        assert snapshot == panel.from_scratch()
-    assert snapshot.circuits["abc"].device_type == "pv"
-
-
 # --- properties -------------------------------------------------------------------------------------------------------
 
 KINDS = [
@@ -233,7 +221,7 @@ def test_i16_private_properties_of_an_adopted_device_are_left_out() -> None:
     assert [each.property_id for each in found.properties] == ["name"]  # what a device is called, not where it is
 
 
-@pytest.mark.parametrize("device", [PV, DRIVE, BESS, KITCHEN])
+@pytest.mark.parametrize("device", [PV, DRIVE, BESS])
 def test_a_record_that_nobody_reads_is_not_hidden(device: str) -> None:
     panel = full_house()
     panel.redescribe(device, nodes={"wires": {"type": "energy.ebus.capability.connection"}}, omit=["connection"])

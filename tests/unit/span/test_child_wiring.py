@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
+import attrs
 import pytest
 
-from span_trio.snapshot import SpanPanelSnapshot
+from span_trio.homie import DeviceDescription
+from span_trio.snapshot import SpanConnectionSnapshot, SpanPanelSnapshot
 from span_trio.span.parts import Kind, kind_of
 from tests.unit.span.child_helpers import ChildPanel, full_house
 from tests.unit.span.child_house import (
@@ -32,7 +35,8 @@ from tests.unit.span.child_house import (
     ("device_type", "kind"),
     [
         ("energy.ebus.device.lugs", Kind.LUGS),
-        ("energy.ebus.device.lugs.upstream", Kind.LUGS),
+        ("energy.ebus.device.lugs.upstream", Kind.UPSTREAM),
+        ("energy.ebus.device.lugs.downstream", Kind.DOWNSTREAM),
         ("energy.ebus.device.lugs.whatever", Kind.LUGS),
         ("energy.ebus.device.lugsworm", Kind.OTHER),
         ("energy.ebus.device.circuit", Kind.CIRCUIT),
@@ -49,7 +53,7 @@ from tests.unit.span.child_house import (
 )
 def test_lesson_c_devices_are_known_by_their_own_type(device_type: str | None, kind: Kind) -> None:
     """Type strings still matched nothing: five of them moved from nodes to devices."""
-    assert kind_of(device_type) is kind
+    assert kind_of(DeviceDescription("x", type=device_type)) is kind
 
 
 def test_ids_mean_nothing() -> None:
@@ -62,11 +66,20 @@ def test_ids_mean_nothing() -> None:
     assert snapshot.lugs_at_service_entrance is None
 
 
-def test_a_circuits_id_is_that_of_the_flat_schema_dashes_or_not() -> None:
-    device = "ac3dccda-46a9-4b98-878a-227df6fed588"
-    panel = ChildPanel({ROOT: (PANEL, None), device: ("circuit", ROOT)})
-    snapshot = panel.publish(device, {"info/name": "Kitchen"})
-    assert snapshot.circuits[KITCHEN].circuit_id == KITCHEN
+def test_a_circuits_id_is_that_of_its_device_dashes_and_all() -> None:
+    """Ids that differ in their dashes alone are of different devices; and every place that names one agrees."""
+    devices = {"circuit-11": ("circuit", ROOT), "circuit-1-1": ("circuit", ROOT), "pv": ("pv", ROOT)}
+    panel = ChildPanel({ROOT: (PANEL, None), **devices})
+    panel.publish("circuit-11", {"info/name": "A", "connection/count": "2"})
+    panel.publish("circuit-1-1", {"info/name": "B", "connection/feeds-device-id": "pv"})
+    snapshot = panel.state("circuit-1-1", "lost")
+    assert {key: circuit.name for key, circuit in snapshot.circuits.items()} == {"circuit-11": "A", "circuit-1-1": "B"}
+    assert all(circuit.circuit_id == key for key, circuit in snapshot.circuits.items())
+    assert [*snapshot.away_devices] == ["circuit-1-1"]
+    assert [each.feed_circuit_id for each in snapshot.pv_inverters.values()] == ["circuit-1-1"]
+    assert [each.subject_key for each in snapshot.extension_properties] == ["circuit-11"]
+    assert snapshot.adopted_devices == ()
+    assert {each.subject for each in panel.controls() if each.control == "relay"} == {"circuit-11", "circuit-1-1"}
 
 
 def test_a_capability_is_known_by_its_type_and_else_by_its_id() -> None:
@@ -283,12 +296,41 @@ def test_of_two_upstream_lugs_the_first_counts() -> None:
     assert snapshot == panel.from_scratch()
 
 
-@pytest.mark.parametrize(("fed_by", "shown"), [(None, True), ("", True), (BESS, False), ("nt-sister-panel", False)])
-def test_lugs_are_at_the_service_entrance_while_nothing_else_feeds_them(fed_by: str | None, shown: bool) -> None:
+@pytest.mark.parametrize(
+    ("fed_by", "rating", "shown"),
+    [
+        ("", "", None),  # declared and not told: not known
+        (BESS, "", False),
+        ("nt-sister-panel", "", False),
+        ("", "100", True),
+        (BESS, "100", False),
+    ],
+)
+def test_lugs_are_at_the_service_entrance_if_they_say_so_and_nothing_feeds_them(
+    fed_by: str, rating: str, shown: bool | None
+) -> None:
     panel = ChildPanel(house(UP, BESS))
     panel.publish(UP, {"info/direction": "UPSTREAM"})
-    snapshot = panel.snapshot() if fed_by is None else panel.publish(UP, {"connection/fed-by-device-id": fed_by})
+    snapshot = panel.publish(UP, {"connection/fed-by-device-id": fed_by, "connection/service-rating": rating})
     assert snapshot.lugs_at_service_entrance is shown
+    assert snapshot == panel.from_scratch()
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({"omit": ["connection"]}, True),
+        ({"connection__fed_by_device_id": None}, True),
+        ({"connection__fed_by_device_id": {"datatype": "bogus"}}, None),  # spoilt, and declared
+        ({"bare": True}, None),
+        ({"omit": ["connection"], "nodes": {"connection": {"type": "energy.ebus.capability.connection"}}}, None),
+        ({"bare": True, "omit": ["connection"]}, None),
+    ],
+)
+def test_lugs_that_declare_no_feeder_are_at_the_service_entrance(options: dict[str, Any], shown: bool | None) -> None:
+    panel = ChildPanel(house(UP))
+    panel.publish(UP, {"info/direction": "UPSTREAM"})
+    assert panel.redescribe(UP, **options).lugs_at_service_entrance is shown
 
 
 def test_without_upstream_lugs_nothing_is_said_of_the_service_entrance() -> None:
@@ -352,9 +394,10 @@ def test_who_feeds_an_inverter_and_where_it_sits(
 @pytest.mark.parametrize("target", ["nowhere", KITCHEN, UP, ROOT, MID, BESS, SOLAR, "x/y", "é"])
 def test_a_record_that_names_no_inverter_or_charger_makes_no_role(target: str) -> None:
     panel = full_house()
-    before = panel.snapshot()
-    snapshot = panel.publish(KITCHEN, {"connection/feeds-device-id": target})
-    assert snapshot.circuits[KITCHEN] == before.circuits[KITCHEN]
+    before = panel.snapshot().circuits[KITCHEN]
+    circuit = panel.publish(KITCHEN, {"connection/feeds-device-id": target}).circuits[KITCHEN]
+    assert circuit.feeds == SpanConnectionSnapshot(target)
+    assert attrs.evolve(circuit, feeds=None) == before
 
 
 def test_a_record_of_the_wrong_lugs_or_the_wrong_verb_is_none() -> None:

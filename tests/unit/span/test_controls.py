@@ -193,7 +193,6 @@ def test_a_parent_child_panel_offers_exactly_the_four() -> None:
     ("control", "subject", "wanted", "where"),
     [
         (RELAY, KITCHEN, "OPEN", f"{KITCHEN}/switch/relay"),
-        (RELAY, DASHED, "CLOSED", f"{KITCHEN}/switch/relay"),
         (PRIORITY, KITCHEN, "NEVER", f"{KITCHEN}/load-shed/priority"),
         (ISLANDING, ROOT, "OFF_GRID", f"{ROOT}/shed/asserted-islanding-state"),
         (LIMIT, "SD-2231", 16, f"{CHILD_DRIVE}/config/user-max-charge-current"),
@@ -348,7 +347,7 @@ def test_a_child_that_has_not_described_itself_offers_nothing_and_is_in_nobodys_
     [
         (RELAY, "nope", "OPEN", "the relay of nope: "),
         (PROPERTY, "nope/a/b", "1", "property nope/a/b: "),
-        (RELAY, KITCHEN, "OPEN", f"the relay of {KITCHEN}: "),
+        (RELAY, KITCHEN, "OPEN", f"the relay of {KITCHEN} (one relay with circuit-2): "),
     ],
 )
 def test_a_refusal_names_what_was_asked_for(control: Control, subject: str, wanted: str, what: str) -> None:

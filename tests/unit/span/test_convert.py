@@ -123,7 +123,13 @@ def test_probe_zero_length_payload_is_none_and_never_an_empty_text_or_zero(bare:
     panel = FlatPanel(SMALL, bare=bare, fallback=fallback)
     before = panel.snapshot()
     circuit = {"active-power": "7", "current": "7", "name": "A", "relay": "OPEN", "space": "7", "dipole": "true"}
-    core = {"wifi-ssid": "A", "vendor-cloud": "CONNECTED", "ethernet": "true", "breaker-rating": "7", "door": "OPEN"}
+    core = {
+        "hardware-version": "A",
+        "vendor-cloud": "CONNECTED",
+        "ethernet": "true",
+        "breaker-rating": "7",
+        "door": "OPEN",
+    }
     panel.publish(KITCHEN, circuit)
     assert len(list(panel.publish("core", core).changes(before))) > len(circuit) + len(core)  # all, and the computed
     panel.publish(KITCHEN, dict.fromkeys(circuit, b""))
@@ -133,10 +139,10 @@ def test_probe_zero_length_payload_is_none_and_never_an_empty_text_or_zero(bare:
 @IN_FULL_OR_BARE
 def test_probe_0x00_byte_is_the_empty_text_and_nothing_where_no_text_is(bare: bool) -> None:
     panel = FlatPanel(SMALL, bare=bare)
-    for topic in ("core/wifi-ssid", "core/vendor-cloud", "core/door", "core/l1-voltage", "core/ethernet"):
+    for topic in ("core/hardware-version", "core/vendor-cloud", "core/door", "core/l1-voltage", "core/ethernet"):
         panel.message(topic, b"\x00")
     snapshot = panel.snapshot()
-    assert snapshot.wifi_ssid == ""  # Homie's way to say so: it was published
+    assert snapshot.hardware_version == ""  # Homie's way to say so: it was published
     assert (snapshot.vendor_cloud, snapshot.l1_voltage, snapshot.eth0_link) == (None, None, None)
     assert snapshot.door_state is DoorState.UNKNOWN
 
@@ -185,7 +191,7 @@ def test_values_that_an_odd_publisher_declares_as_numbers_are_converted_if_nothi
     )
     snapshot = panel.publish(KITCHEN, active_power="-7", breaker_rating="15.0")
     assert (snapshot.circuits[KITCHEN].instant_power_w, snapshot.circuits[KITCHEN].breaker_rating_a) == (7.0, 15)
-    assert panel.publish(DRIVE, serial_number="42").evse[DRIVE].serial_number == "42"
+    assert panel.publish(DRIVE, serial_number="42").evse["42"].serial_number == "42"
 
 
 def test_an_enum_that_an_odd_publisher_declares_as_a_number_reads_nothing() -> None:

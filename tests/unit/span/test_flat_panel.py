@@ -178,31 +178,37 @@ def test_an_enum_field_holds_a_member_or_the_text_that_no_member_has(topic: str,
     assert look(panel.snapshot(), path.split(".")) in {None, type(member).UNKNOWN}
 
 
-@pytest.mark.parametrize(("declared", "model", "size"), [
-    ("1:32:1", None, 32),
-    ("1:40:1", "MAIN_32", 40),  # the format before the model
-    (None, "MAIN_16", 16),
-    (None, "MLO_24", 24),
-    (None, "MAIN_32", 32),
-    (None, "MAIN_40", 40),
-    (None, "MLO_48", 48),
+@pytest.mark.parametrize(("declared", "model", "positions"), [
+    ("1:32:1", None, range(1, 33)),
+    ("1:40:1", "MAIN_32", range(1, 41)),  # the format before the model
+    ("9:24:1", "MAIN_32", range(9, 25)),
+    (None, "MAIN_16", range(9, 25)),
+    (None, "MLO_24", range(1, 25)),
+    (None, "MAIN_32", range(1, 33)),
+    (None, "MAIN_40", range(9, 49)),
+    (None, "MLO_48", range(1, 49)),
     (None, "MAIN_99", None),
+    (None, "UNKNOWN", None),
     (None, None, None),
-    ("1:", "MLO_24", 24),
+    ("1:", "MLO_24", range(1, 25)),
     (":0", None, None),
     ("1:32.5", None, None),
     ("1:-4", None, None),
 ])  # fmt: skip
-def test_the_panel_size_is_in_the_format_of_space_or_else_in_the_model(
-    declared: str | None, model: str | None, size: int | None
+def test_positions_are_in_the_format_of_space_or_else_in_the_model(
+    declared: str | None, model: str | None, positions: range | None
 ) -> None:
-    # Lesson api 2.2.3: never the highest occupied position. A size that nobody tells is None.
+    # Lesson api 2.2.3: never the highest occupied position. Those that nobody tells are None.
     space = {"datatype": "integer", **({} if declared is None else {"format": declared})}
     panel = FlatPanel(SMALL, circuit={"space": space})
     panel.publish("core", {} if model is None else {"model": model})
     snapshot = panel.publish(KITCHEN, space="12", dipole="true")
-    assert snapshot.panel_size == size
-    assert snapshot.unmapped_tabs == tuple(tab for tab in range(1, (size or 0) + 1) if tab not in {12, 14})
+    told = (snapshot.panel_size, snapshot.first_position, snapshot.last_position)
+    assert told == (None, None, None) if positions is None else (len(positions), positions[0], positions[-1])
+    assert snapshot.unmapped_tabs == tuple(tab for tab in positions or () if tab not in {12, 14})
+    assert panel.publish(KITCHEN, space="47").panel_size == snapshot.panel_size
+    misplaced = tuple(tab for tab in (47, 49) if positions is not None and tab not in positions)
+    assert panel.builder.positions.misplaced == misplaced
 
 
 def test_of_circuits_that_declare_different_sizes_the_largest_is_the_panels() -> None:

@@ -178,7 +178,7 @@ def test_several_inverters_are_each_there_and_pv_is_what_they_share() -> None:
         "pv-b", {"vendor-name": "Enphase", "nameplate-capacity": "3000", "feed": GARAGE, "product-name": "IQ8"}
     )
     assert [snapshot.circuits[circuit].device_type for circuit in (SOLAR, GARAGE)] == ["pv", "pv"]
-    assert {key: inverter.model for key, inverter in snapshot.pv_inverters.items()} == {"pv": "IQ7", "pv-b": "IQ8"}
+    assert {key: inverter.model for key, inverter in snapshot.pv_inverters.items()} == {SOLAR: "IQ7", GARAGE: "IQ8"}
     assert snapshot.pv == SpanPVSnapshot(vendor_name="Enphase", nameplate_capacity_w=8000.0)
 
 

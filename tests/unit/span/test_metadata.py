@@ -118,8 +118,10 @@ def test_both_schemas_have_the_same_paths_but_for_what_only_one_can_fill() -> No
     assert only_flat - only_tree == {
         "panel.dominant_power_source",
         "panel.grid_islandable",
+        "panel.grid_state",
         "battery.connected",
-        "circuit.is_never_backup",
+        "battery.feed_circuit_id",
+        "battery.relative_position",
         "pv.feed_circuit_id",
         "pv.relative_position",
         "evse.feed_circuit_id",

@@ -257,7 +257,7 @@ def order(snapshot: SpanPanelSnapshot) -> tuple[str, ...]:
 # Of the numeric fields: which properties they may come from.
 SOURCES: Final[dict[str, set[str]]] = {line.path[-1]: {line.topic.partition("/")[2]} for line in VALUES}
 SOURCES["effective_charge_current_limit_a"] = {"user-max-charge-current", "max-charge-current"}
-ABOUT: Final = {"seq", "epoch", "received_at", "panel_size", "unmapped_tabs", "tabs"}
+ABOUT: Final = {"seq", "epoch", "received_at", "panel_size", "first_position", "last_position", "unmapped_tabs", "tabs"}
 TIMES: Final = {"energy_accum_update_time_s", "instant_power_update_time_s"}
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from span_trio.homie import Datatype, NumberFormat, PropertyDescription
 from span_trio.span import FLAT, HomieSchema, NodeType
-from span_trio.span.schema import size_of
+from span_trio.span.schema import positions_of
 from tests.unit.span.helpers import DRIVE, HOUSE, KITCHEN, SMALL, FlatPanel, declarations
 
 CAPTURES = Path(__file__).parents[2] / "captures"
@@ -126,26 +126,29 @@ def test_a_panels_schema_is_laid_over_what_is_known_anyway() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "size"),
+    ("form", "positions"),
     [
-        (NumberFormat(1.0, 32.0, 1.0), 32),
-        (NumberFormat(None, 40.0), 40),
-        (NumberFormat(None, 1.0), 1),
-        (NumberFormat(1.0, 1024.0), 1024),
+        (NumberFormat(1.0, 32.0, 1.0), range(1, 33)),
+        (NumberFormat(9.0, 24.0, 1.0), range(9, 25)),
+        (NumberFormat(None, 40.0), range(1, 41)),
+        (NumberFormat(0.0, 40.0), range(1, 41)),
+        (NumberFormat(None, 1.0), range(1, 2)),
+        (NumberFormat(1.0, 1024.0), range(1, 1025)),
         (NumberFormat(1.0), None),
         (NumberFormat(1.0, 32.5), None),
+        (NumberFormat(1.5, 32.0), None),
         (NumberFormat(None, 0.0), None),
         (NumberFormat(1.0, 1e300), None),  # its unmapped_tabs fit into no memory
         (NumberFormat(1.0, 1025.0), None),
         (None, None),
     ],
 )
-def test_the_format_of_space_tells_the_size(form: NumberFormat | None, size: int | None) -> None:
-    assert size_of(PropertyDescription("space", Datatype.INTEGER, format=form)) == size
+def test_the_format_of_space_tells_the_positions(form: NumberFormat | None, positions: range | None) -> None:
+    assert positions_of(PropertyDescription("space", Datatype.INTEGER, format=form)) == positions
 
 
-def test_no_declaration_tells_no_size() -> None:
-    assert size_of(None) is None
+def test_no_declaration_tells_no_position() -> None:
+    assert positions_of(None) is None
 
 
 @pytest.mark.parametrize("bare", [False, True])
