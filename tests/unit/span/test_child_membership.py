@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from span_trio import PanelOptions, SpanPanelStaleDataError
 from span_trio.enums import ConnectionReason
 from span_trio.homie import Message
-from span_trio.recording import Played, Recorded, find_panel, play
+from span_trio.recording import Played, Recorded, find_panel, play, read_recording
 from span_trio.snapshot import SpanPanelSnapshot
 from tests.unit.span.child_helpers import ChildPanel, Life, full_house
 from tests.unit.span.child_house import BESS, DRIVE, HOUSE, KITCHEN, MID, PV, ROOT, UP, describe
@@ -203,3 +204,51 @@ def test_what_is_overheard_of_others_is_no_message_of_the_panel() -> None:
     assert (life.tracker.messages, life.tracker.heard_at) == (before, heard_at)
     life.publish({"circuit-1/meter/active-power": "-5"})
     assert (life.tracker.messages, life.tracker.heard_at) == (before + 1, life.at)
+
+
+# --- two real houses --------------------------------------------------------------------------------------------------
+
+HERE = Path(__file__).parents[2] / "captures"
+
+
+def captured(name: str) -> list[Recorded]:
+    with (HERE / f"{name}.jsonl").open(encoding="utf-8") as lines:
+        return list(read_recording(lines))
+
+
+PAIRS = {("gen3-a", "gen3-b"): "remote-ct-3", ("gen3-a", "gen3-d"): "circuit-", ("gen3-b", "gen3-d"): None}
+"""Two houses, and what ids they have in common."""
+
+
+@pytest.mark.parametrize(("names", "common"), PAIRS.items())
+def test_two_recorded_panels_on_one_broker_are_in_conflict_where_they_have_an_id_in_common(
+    names: tuple[str, str], common: str | None
+) -> None:
+    one, other = map(captured, names)
+    both = sorted([*one, *other], key=lambda recorded: recorded.t)
+    for ours, theirs in ((one, other), (other, one)):
+        root = find_panel(ours)
+        wanted = played(ours, root)[-1].what
+        assert isinstance(wanted, SpanPanelSnapshot)
+        assert wanted.pending_devices == ()
+        if common is None:
+            assert played(both, root)[-1].what == wanted
+            continue
+        with pytest.raises(SpanPanelStaleDataError, match=f"{find_panel(theirs)} has .*{common}.*, too") as caught:
+            played(both, root)
+        assert caught.value.reason is ConnectionReason.CONFLICT
+
+
+@pytest.mark.parametrize("names", [("gen3-a", "gen3-b"), ("gen3-d", "gen3-a")])
+def test_two_recorded_panels_behind_prefixes_are_as_each_is_alone(names: tuple[str, str]) -> None:
+    alone = dict(zip(("kitchen/ebus", "ebus-garage"), map(captured, names), strict=True))
+    both = [
+        recorded._replace(message=recorded.message._replace(topic=domain + recorded.message.topic.removeprefix("ebus")))
+        for domain, recording in alone.items()
+        for recorded in recording
+    ]
+    for domain, recording in alone.items():
+        root = find_panel(recording)
+        (*_, wanted) = played(recording, root)
+        (*_, found) = play(both, root, PanelOptions(snapshot_interval=0, domain=domain))
+        assert found.what == wanted.what
