@@ -84,7 +84,7 @@ class Forest:
         if slot is not None:
             if retain and topic == self._description_of(slot.device.id):
                 self.overheard += self.asked is not None and payload == slot.raw  # one of all descriptions
-            elif retain and slot.device.id in self._suspects:
+            elif retain and self._is_suspect(slot.device.id):
                 self._ledger.dropped[_NOT_OURS] += 1
                 return False
             effect = slot.put(payload, retain, wall)
@@ -110,7 +110,7 @@ class Forest:
                 return None
         elif not payload:  # an empty one deletes what is not there
             return None
-        elif self._is_foreign(topic.device) or (retain and topic.device in self._suspects):
+        elif self._is_foreign(topic.device) or (retain and self._is_suspect(topic.device)):
             self._ledger.dropped[_NOT_OURS] += 1
             return None
         device = self._device(topic.device)
@@ -205,6 +205,12 @@ class Forest:
     def _is_foreign(self, device: str) -> bool:
         """Whether it is said to be another tree's than that of the pinned root."""
         return self._root is not None and device != self._root and bool(self.kinship.others(device, self._root))
+
+    def _is_suspect(self, device: str) -> bool:
+        """Whether what the broker has retained for a device may be another's."""
+        return device in self._suspects or (
+            self._root is not None and device != self._root and self.kinship.was_listed_outside(device, self._root)
+        )
 
     def _description_of(self, device: str) -> str:
         return description_topic(self.domain, device)

@@ -28,7 +28,7 @@ __all__ = ["Kinship", "Stranger", "Tree", "in_words"]
 
 _MOST: Final = 65_536  # ids, of devices that nobody asked for
 _LONGEST: Final = 4 * 2**20  # characters in them
-_NAMES_KEPT: Final = 8  # other roots that are remembered of a device, by name
+_NAMES_KEPT: Final = 8  # others that are remembered of a device, by name
 _MORE: Final = "…"  # no id
 _TOLD: Final = 4  # ids in words
 
@@ -81,6 +81,7 @@ class Kinship:
         self._listers: dict[str, set[str]] = {}  # child -> the devices that list it
         self._subjects: Counter[str] = Counter()  # root -> how many name it
         self._named: dict[str, set[str]] = {}  # device -> the roots that it has named before
+        self._former: dict[str, set[str]] = {}  # described device -> who listed it before
         self._trees: dict[str, Tree] = {}
         self._overheard: dict[str, tuple[int, int]] = {}  # device nobody asked for -> ids, characters
         self._ids = self._characters = 0  # of those
@@ -107,9 +108,13 @@ class Kinship:
             if new.root is not None:
                 self._subjects[new.root] += 1
         if old.root is not None and old.root != new.root and old.is_news:
-            self._remember(device, old.root)
+            _add(self._named, device, old.root)
+        for child in (set(old.children) - set(new.children)) & self._said.keys():
+            _add(self._former, child, device)
         if live:
             self._release(device)
+            if description is None:  # the last that is cleared of a device
+                self._former.pop(device, None)
 
     def overhear(self, device: str, description: DeviceDescription, *, live: bool) -> bool:
         """Note the description of a device that nobody asked for; false if there is no room for it."""
@@ -122,11 +127,6 @@ class Kinship:
         self._overheard[device] = len(names), length
         self._ids, self._characters = self._ids + len(names), self._characters + length
         return True
-
-    def _remember(self, device: str, root: str) -> None:
-        if device in self._named or len(self._named) < _MOST:
-            names = self._named.setdefault(device, set())
-            names.add(root if root in names or len(names) < _NAMES_KEPT else _MORE)
 
     def _release(self, root: str) -> None:
         """A root has spoken: it has what it lists, whatever named it before."""
@@ -160,6 +160,14 @@ class Kinship:
             found.add(said.root)
         found.discard(home)
         return tuple(sorted(found))
+
+    def was_listed_outside(self, device: str, root: str) -> bool:
+        """Whether another tree has listed a device, and it was not cleared since."""
+        former = self._former.get(device)
+        if not former:
+            return False
+        home, members = self._home(root), self.tree(root).members
+        return any(name not in members and self._said.get(name, _NOBODY).root != home for name in former)
 
     def claims(self, device: str, tree: Tree) -> bool:
         """Whether ``device``, of another tree, is one that ``tree`` lists, or lists one of those."""
@@ -215,3 +223,10 @@ class Kinship:
                     members[child] = None
                     queue.append(child)
         return Tree(members, strangers)
+
+
+def _add(names: dict[str, set[str]], device: str, name: str) -> None:
+    """Remember a name of a device's, within bounds; that there was one is not forgotten."""
+    if device in names or len(names) < _MOST:
+        kept = names.setdefault(device, set())
+        kept.add(name if name in kept or len(kept) < _NAMES_KEPT else _MORE)

@@ -16,6 +16,8 @@ class Family:
         """The other roots that each device has named before."""
         self.settled: set[tuple[str, str]] = set()
         """A device, and the root that it names, which has spoken since."""
+        self.former: dict[str, set[str]] = {}
+        """Who listed a described device before."""
         self.members = [ROOT]
         self.doubts: dict[str, bool] = {}
         """Those that it lists and that are not its own, or not its alone; whether somebody else lists them, too."""
@@ -29,7 +31,12 @@ class Family:
         new_root = None if said is None else said.root
         if old is not None and old.root not in {None, new_root} and (device, old.root) not in self.settled:
             self.named.setdefault(device, set()).add(old.root or "")
+        dropped = set(old.children if old else ()) - set(said.children if said else ())
+        for child in dropped & self.said.keys():
+            self.former.setdefault(child, set()).add(device)
         self.settled = {pair for pair in self.settled if pair[0] != device}
+        if live and said is None:
+            self.former.pop(device, None)
         if live:
             for roots in self.named.values():
                 roots.discard(device)
@@ -65,6 +72,11 @@ class Family:
         self.outside = {name for name, said in self.said.items() if name not in reached and said.root != ROOT}
         self.members, met = self._below(others | {child for child in (*reached[1:], *met) if self.listers(child)})
         self.doubts = {child: bool(self.listers(child)) for child in met}
+
+    def has_leftovers(self, device: str) -> bool:
+        """Whether another tree has listed a device that was not cleared since."""
+        others = self.former.get(device, set()) - {*self.members}
+        return any(name not in self.said or self.said[name].root != ROOT for name in others)
 
     @property
     def listed(self) -> set[str]:

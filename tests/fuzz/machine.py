@@ -214,6 +214,24 @@ class PanelMachine(RuleBasedStateMachine):
         choice = list(DESCRIPTIONS[device])
         self.publish(house.topic(f"{device}/$description"), choice[index % len(choice)], how)
 
+    @rule(seed=_seeds, how=_how)
+    def claim(self, seed: int, how: How) -> None:
+        """Another tree has a child of ours, says something of it, and perhaps lets it go, all in some order."""
+        type(self).steps += 1
+        dice = random.Random(seed)  # noqa: S311
+        kid, stranger = (house.topic(f"{device}/$description") for device in (house.KID, house.STRANGER))
+        theirs = [payload for payload, said in DESCRIPTIONS[house.KID].items() if said.root == house.STRANGER]
+        listing = [payload for payload, said in DESCRIPTIONS[house.STRANGER].items() if house.KID in said.children]
+        value = dice.choice(house.VALUES[house.KID])
+        deeds = [(kid, dice.choice(theirs)), (stranger, dice.choice(listing)), (value, b"2")]
+        ends = [
+            (stranger, dice.choice([b"", *DESCRIPTIONS[house.STRANGER]])),
+            (kid, dice.choice([*DESCRIPTIONS[house.KID]])),
+        ]
+        self.publish(DESCRIPTION, house.WITH_KID, how)
+        for text, payload in (*dice.sample(deeds, dice.randrange(1, 4)), *dice.sample(ends, dice.randrange(3))):
+            self.publish(text, payload, how)
+
     @rule(device=_family, payload=st.sampled_from(house.BAD_DESCRIPTIONS))
     def describe_badly(self, device: str, payload: bytes) -> None:
         type(self).steps += 1

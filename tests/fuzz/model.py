@@ -123,9 +123,12 @@ class Model(Said):
         """Of another's device nothing is kept; nor of what is retained for one that was in doubt."""
         if place.kind == "description":
             return False
-        if retain and place.device in self.suspects:
+        if retain and (place.device in self.suspects or self._has_leftovers(place.device)):
             return text in self.heard or payload != b""
         return payload != b"" and self.family.is_anothers(place.device)
+
+    def _has_leftovers(self, device: str) -> bool:
+        return device != ROOT and self.family.has_leftovers(device)
 
     def _is_overheard(self, text: str, place: Place, payload: bytes) -> bool:
         if place.kind != "description" or text in self.heard:

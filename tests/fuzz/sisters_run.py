@@ -24,7 +24,8 @@ GUARDS: Final[list[Mutation]] = [
     if mutation.name
     in {
         "a childs own root is not asked for",
-        "what a child has named is forgotten",
+        "what was said of a child before is forgotten",
+        "what another tree has left behind counts",
         "who else lists a child is not asked for",
         "who has listed a child is forgotten",
         "what was kept of a stranger stays",

@@ -452,6 +452,42 @@ def test_values_of_a_child_that_the_other_listed_while_we_did_not_are_given_up(a
     assert of_a(forest) in (None, NOTHING)
 
 
+@pytest.mark.parametrize("cleared", [True, False])
+def test_what_is_retained_for_a_device_that_another_tree_has_left_counts_when_it_was_cleared(cleared: bool) -> None:
+    forest = Forest("ebus")
+    forest.pin("house")
+    forest.asked = {"house"}
+    absorb(forest, "house/$description", describe(METER), retain=True)
+    absorb(forest, "a/$description", describe(METER), retain=True)
+    absorb(forest, "other/$description", describe(METER, ["a"]), retain=True)
+    absorb(forest, "other/$description", describe(METER))
+    if cleared:
+        absorb(forest, "a/$description", b"")
+    absorb(forest, "house/$description", describe(METER, ["a"]))
+    forest.asked = {"house", "a"}
+
+    for tail, payload in OF_A.items():
+        absorb(forest, tail, payload, retain=True)
+    absorb(forest, "a/$description", describe(METER), retain=True)
+
+    assert forest.members("house") == ["house", "a"]
+    assert of_a(forest) == (ALL if cleared else NOTHING)
+    absorb(forest, "a/meter/power", "3")
+    assert forest.value("a", "meter", "power") == 3.0
+
+
+def test_a_device_that_was_moved_within_our_tree_keeps_what_is_retained() -> None:
+    forest = pinned(("b/$description", describe({}, ["a"], **OURS)), ("a/$description", describe(METER, **OURS)))
+    absorb(forest, "house/$description", describe({}, ["b"]))
+    absorb(forest, "b/$description", describe({}, **OURS))
+    absorb(forest, "house/$description", describe({}, ["a"]))
+
+    for tail, payload in OF_A.items():
+        absorb(forest, tail, payload, retain=True)
+
+    assert of_a(forest) == ALL
+
+
 def test_i3_a_lister_that_is_described_late_as_ours_costs_no_values() -> None:
     forest = forest_of()
     forest.pin("house")
