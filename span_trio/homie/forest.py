@@ -52,7 +52,7 @@ class Forest:
         self.domain = domain
         self.devices: dict[str, Device] = {}
         """Every device of which anything is kept, by id."""
-        self.kinship = Kinship()
+        self.kinship: Kinship = Kinship()
         self.asked: set[str] | None = None
         """The devices that are asked for, where the descriptions of all others come, too; nothing is kept of those.
         ``None``: nobody asks, and what comes is kept."""

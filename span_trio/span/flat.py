@@ -111,7 +111,7 @@ class FlatBuilder:
     def __init__(self, root: str, schema: HomieSchema | None = None) -> None:
         self.root: Final = root
         self.schema = schema
-        self.positions = Positions()
+        self.positions: Positions = Positions()
         """Those of the newest snapshot."""
         self._parts = _Parts()
         self._described: list[Node] = []

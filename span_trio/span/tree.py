@@ -110,7 +110,7 @@ class ParentChildBuilder:
     def __init__(self, root: str, sign: BatterySign | None = None) -> None:
         self.root: Final = root
         self.sign: Final = BatterySign() if sign is None else sign
-        self.positions = Positions()
+        self.positions: Positions = Positions()
         """Those of the newest snapshot."""
         self._made: dict[str, _Made] = {}
         self._by_kind: dict[Kind, list[_Made]] = {}
