@@ -21,8 +21,11 @@ from typing import Any, Final
 import pytest
 import trio
 
-LIMIT: Final = 240.0
-"""How long a test may take with its fixtures, s; ``@pytest.mark.limit(400)`` for one that needs more."""
+LIMIT: Final = 400.0
+"""How long a test may take with its fixtures, s; ``@pytest.mark.limit(600)`` for one that needs more.
+
+Hypothesis shrinks what it has found for up to 300 s: it shall tell of it.
+"""
 
 GRACE: Final = 20.0
 """How long it may take to end after that, s."""

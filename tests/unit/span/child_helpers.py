@@ -20,6 +20,7 @@ class ChildPanel:
     def __init__(self, devices: House = HOUSE, *, bare: bool = False) -> None:
         self.devices = dict(devices)
         self.forest = Forest("ebus", fallback=FALLBACK)
+        self.forest.pin(ROOT)  # as a tracker does
         self.builder = ParentChildBuilder(ROOT)
         self.seq = 0
         for tail, payload in messages_of(devices, bare=bare).items():
