@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 from hypothesis import settings
 
+from . import commands_machine, commands_sisters
 from .commands_history import CHECKS, Violation
-from .commands_machine import REACHED, run_all
 from .mutations import Mutation, Verdict
 
 __all__ = ["MUTATIONS", "attempt", "instead", "prove"]
@@ -38,13 +38,15 @@ def applied(mutation: Mutation) -> Generator[None, None, None]:
 
 def attempt(mutation: Mutation, profile: settings) -> Verdict:
     """Play on a mutated library, with the one check."""
-    runs, calls, why = REACHED["runs"], REACHED["calls"], ""
+    machine = commands_sisters if mutation.invariant in commands_sisters.CHECKS else commands_machine
+    reached = machine.REACHED
+    runs, calls, why = reached["runs"], reached["calls"], ""
     with applied(mutation):
         try:
-            run_all(profile, frozenset({mutation.invariant}))
+            machine.run_all(profile, frozenset({mutation.invariant}))
         except Violation as violation:
             why = str(violation)
-    return Verdict(REACHED["runs"] - runs + bool(why), REACHED["calls"] - calls, why)
+    return Verdict(reached["runs"] - runs + bool(why), reached["calls"] - calls, why)
 
 
 def prove(profile: settings, say: Callable[[str], None]) -> bool:
@@ -55,7 +57,7 @@ def prove(profile: settings, say: Callable[[str], None]) -> bool:
         seen = verdict.why.startswith(f"{mutation.invariant}:")
         good = good and seen
         say(f"{mutation.invariant:10} {mutation.name:60}  {f'after {verdict.runs} runs' if seen else 'NOT CAUGHT'}")
-    unguarded = CHECKS - {mutation.invariant for mutation in MUTATIONS}
+    unguarded = (CHECKS | commands_sisters.CHECKS) - {mutation.invariant for mutation in MUTATIONS}
     if unguarded:
         say(f"no mutation for {sorted(unguarded)}")
     return good and not unguarded

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 from unittest.mock import patch
 
@@ -32,11 +32,11 @@ from span_trio import (
 
 from .commands_broker import Broker
 from .commands_history import CHECKS, Call, History, Violation
-from .commands_house import PLANS, ROOT, Ask, topic
+from .commands_house import PLANS, ROOT, Ask, House, topic
 from .commands_house3 import HOUSES
 from .commands_oracle import judge
 
-__all__ = ["DEMANDED", "REACHED", "Schedule", "Step", "play", "run_all"]
+__all__ = ["DEMANDED", "REACHED", "Schedule", "Step", "Timed", "World", "play", "run_all"]
 
 Step: TypeAlias = tuple[Any, ...]
 """A word, and what belongs to it: see `World._do`."""
@@ -107,9 +107,9 @@ class Text(str):
 class World:
     """One run."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, houses: Mapping[str, House] = HOUSES) -> None:
         self.schedule = schedule
-        self.house = HOUSES[schedule.house]
+        self.house = houses[schedule.house]
         self.broker = Broker(self._after, self.house, schedule.plans)
         self.calls: list[Call] = []
         self.records: list[CommandRecord] = []

@@ -24,6 +24,7 @@ from span_trio.commands import Commands
 from span_trio.enums import ConnectionReason
 from span_trio.flights import Flight
 from span_trio.homie import Accumulator, Forest, Message
+from span_trio.homie.kinship import Kinship, Tree
 from span_trio.link import Link, Publication
 from span_trio.link.publication import Publications
 
@@ -329,3 +330,22 @@ async def who_raises_hears_no_more(self: Auditor, audit: auditor.Audit) -> None:
 
 
 _hear: Final = Auditor._hear
+
+
+# --- another panel's devices ---
+
+gate("across", "membership is not asked for again", _always(Accumulator, "obstacle", None), _unchecked)
+
+
+@instead("across", Kinship, "_reach")
+def whoever_is_listed_belongs(self: Kinship, root: str, _claims: object) -> Tree:
+    with patch.object(Kinship, "others", lambda *_: ()):
+        return _reach(self, root, {})
+
+
+_reach: Final = Kinship._reach
+
+
+@instead("theirs", Accumulator, "is_certain")
+def the_word_of_another_panel_counts(_self: Accumulator, _device: str) -> bool:
+    return True

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from hypothesis import settings
 
+from . import commands_sisters
 from .bounds import batches, enough, in_processes
 from .commands_machine import DEMANDED, REACHED, run_all
 
@@ -24,19 +25,24 @@ class Share(NamedTuple):
     """What a process did."""
 
     reached: Counter[str]
+    sisters: Counter[str]
+    """Likewise, of the schedules with another panel on the broker."""
     error: str
 
 
 def work(profile: settings, schedules: int, until: float, _piece: int) -> Share:
-    """Play so many schedules; or fewer, if it gets late."""
+    """Play so many schedules, and a quarter as many with another panel on the broker; or fewer, if it gets late."""
     REACHED.clear()
+    commands_sisters.REACHED.clear()
     error = ""
     try:
-        for batch in batches(schedules, until):
+        for number, batch in enumerate(batches(schedules, until)):
             run_all(settings(profile, max_examples=batch))
+            if number % 4 == 0:
+                commands_sisters.run_all(settings(profile, max_examples=batch))
     except BaseException:  # noqa: BLE001 - a process hands back what it found
         error = traceback.format_exc()
-    return Share(REACHED.copy(), error)
+    return Share(REACHED.copy(), commands_sisters.REACHED.copy(), error)
 
 
 def fuzz(
@@ -59,15 +65,21 @@ def fuzz(
         if share.error:
             break
     took = time.time() - began
-    reached = sum((share.reached for share in shares), Counter[str]())
-    runs, calls = reached.pop("runs", 0), reached.pop("calls", 0)
-    say(f"{runs:,} schedules of {calls:,} commands; {runs / took:,.0f} schedules/s. Of them, so many came to:")
-    histogram(reached, runs)
-    good = runs > 0
-    for what, demanded in DEMANDED.items():
-        if not enough(reached[what], runs, demanded):
-            good = False
-            say(f"too few runs ({reached[what] / max(runs, 1):.1%}, not {demanded:.0%}): {what}")
+    good = True
+    machines = {
+        "schedules": ([share.reached for share in shares], DEMANDED),
+        "schedules beside another panel": ([share.sisters for share in shares], commands_sisters.DEMANDED),
+    }
+    for kind, (counts, shares_demanded) in machines.items():
+        reached = sum(counts, Counter[str]())
+        runs, calls = reached.pop("runs", 0), reached.pop("calls", 0)
+        say(f"{runs:,} {kind} of {calls:,} commands; {runs / took:,.0f} a second. Of them, so many came to:")
+        histogram(reached, runs)
+        good = good and runs > 0
+        for what, demanded in shares_demanded.items():
+            if not enough(reached[what], runs, demanded):
+                good = False
+                say(f"too few runs ({reached[what] / max(runs, 1):.1%}, not {demanded:.0%}): {what}")
     errors = [share.error for share in shares if share.error]
     for error in errors:
         say(error)

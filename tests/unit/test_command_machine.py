@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import commands_mutations
+from tests.fuzz import commands_mutations, commands_sisters
 from tests.fuzz.bounds import enough
 from tests.fuzz.commands_house import FIRST
 from tests.fuzz.commands_machine import DEMANDED, REACHED, Schedule, play, run_all
@@ -16,7 +16,13 @@ from tests.fuzz.mutations import Mutation
 EXAMPLES = settings().max_examples
 QUICK = settings(suppress_health_check=list(HealthCheck), database=None)
 # Each is noticed within a few runs; all the others are for `nox -s fuzz -- --commands --mutations`.
-SOON = ["each is handed over twice", "the command itself confirms", "what the broker has is done"]
+SOON = [
+    "each is handed over twice",
+    "the command itself confirms",
+    "what the broker has is done",
+    "whoever is listed belongs",
+    "the word of another panel counts",
+]
 
 
 def test_whatever_happens_a_command_says_what_became_of_it() -> None:
@@ -26,6 +32,13 @@ def test_whatever_happens_a_command_says_what_became_of_it() -> None:
     few = [what for what, share in DEMANDED.items() if not enough(reached[what], runs, share)]
     assert not few, reached  # or it proves little
     assert len([what for what in DEMANDED if reached[what]]) > len(DEMANDED) / 2, reached
+
+
+def test_no_command_gets_across_to_another_panel_and_no_word_of_it_counts() -> None:
+    before = commands_sisters.REACHED.copy()
+    commands_sisters.run_all(settings(QUICK, max_examples=EXAMPLES))
+    reached = commands_sisters.REACHED - before
+    assert min(reached[what] for what in ("confirmed", "a claim in force", "asked while claimed")), reached
 
 
 @pytest.mark.parametrize(
