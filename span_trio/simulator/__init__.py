@@ -1,26 +1,30 @@
 """A SPAN panel in a box: a house, its firmware, its broker and its REST API, under trio.
 
-`open_simulated_panel` runs one in memory; `listening` gives it ports (extra ``simulator``). The rooms:
-`house` and what it is made of (`spec`, `loads`, `weather`, `battery`, `charger` and more), `houses` (built in, or from
-a file), `flat` and `parent_child` (how firmware publishes it; `firmware` knows which), `announcer` (how that gets on
-the wire), `controls` and `desk` (what becomes of commands), `broker` and what it is made of, `rest` likewise,
-`logins`, `listen`, `panel` (all of it).
+`open_simulated_panel` runs one in memory; `listening` gives it ports (extra ``simulator``). There are four rooms:
+
+* `house`: what a panel measures (`spec`, `loads`, `weather`, `battery` and more), built in or from a file (`houses`);
+* `firmware`: how that is published (`flat`, `parent_child`; `builds` knows which), and what can be set (`controls`);
+* `broker`: MQTT 3.1.1, with what can be wrong with it;
+* `rest`: the web API, likewise.
+
+Around them are `panel` (all of it) and what it needs: `announcer` (how its devices get on the wire), `desk` (what
+becomes of commands; `command_faults`, `command_log`), `logins`; then `opening`, `listen` and `mdns`.
 """
 
 from __future__ import annotations
 
 import typing
 
-from .broker import Broker, BrokerFaults
+from .broker.broker import Broker, BrokerFaults
 from .command_faults import CommandFaults
 from .command_log import CommandLog, ReceivedCommand
-from .firmware import BUILDS, check_build
-from .house import House
-from .houses import BUILT_IN, built_in, built_in_text, find_house, load_house
+from .firmware.builds import BUILDS, check_build
+from .house.house import House
+from .house.houses import BUILT_IN, built_in, built_in_text, find_house, load_house
+from .house.spec import HouseSpec
 from .opening import open_simulated_panel
 from .panel import SimulatedPanel
-from .rest_faults import RestFault
-from .spec import HouseSpec
+from .rest.faults import RestFault
 
 if typing.TYPE_CHECKING:
     from .listen import Listening as Listening

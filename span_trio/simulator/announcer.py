@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ..homie import DeviceState
-from .broker import Broker
-from .publishing import Publisher, TreeChange
+from .broker.broker import Broker
+from .firmware.publishing import Publisher, TreeChange
 
 __all__ = ["DOMAIN", "Announcer"]
 

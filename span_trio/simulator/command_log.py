@@ -16,7 +16,7 @@ from typing import Final, overload
 import attrs
 
 from .command_faults import CommandFaults
-from .switchboard import Answer, CommandResult
+from .house.switchboard import Answer, CommandResult
 
 __all__ = ["CommandLog", "ReceivedCommand"]
 

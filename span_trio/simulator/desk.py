@@ -24,11 +24,11 @@ import trio
 from ..enums import Control, RelayState
 from ..homie import Message
 from .announcer import DOMAIN, Announcer
+from .broker.packets import Publish, Will
+from .broker.sessions import Client
 from .command_faults import CommandFaults
 from .command_log import CommandLog, ReceivedCommand
-from .packets import Publish, Will
-from .sessions import Client
-from .switchboard import Answer
+from .house.switchboard import Answer
 
 __all__ = ["CommandDesk"]
 

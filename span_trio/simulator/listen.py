@@ -20,7 +20,7 @@ from ..errors import SpanPanelConnectionError
 from ..link.websocket import accept_websocket
 from ..options import PanelOptions
 from .panel import SimulatedPanel
-from .rest import RestState, rest_app
+from .rest.api import RestState, rest_app
 
 __all__ = ["Listening", "listening"]
 

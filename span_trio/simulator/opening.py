@@ -7,10 +7,10 @@ import datetime as dt
 from collections.abc import AsyncGenerator
 
 from ..background import open_background
-from .firmware import default_build
-from .houses import find_house
+from .firmware.builds import default_build
+from .house.houses import find_house
+from .house.spec import HouseSpec
 from .panel import SimulatedPanel
-from .spec import HouseSpec
 
 __all__ = ["open_simulated_panel"]
 

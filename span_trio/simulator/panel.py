@@ -27,19 +27,19 @@ from ..credentials import SpanCredentials
 from ..errors import SpanPanelConnectionError, SpanPanelValidationError
 from ..homie import DeviceState, Message
 from .announcer import Announcer
-from .broker import Broker
+from .broker.broker import Broker
+from .broker.packets import Publish, Will
+from .broker.sessions import Client
 from .command_faults import CommandFaults
 from .command_log import CommandLog
 from .desk import CommandDesk
-from .devices import PvSpec
-from .firmware import check_build, publisher_of
-from .house import House
+from .firmware.builds import check_build, publisher_of
+from .firmware.parent_child import ParentChildPublisher
+from .firmware.publishing import Publisher
+from .house.devices import PvSpec
+from .house.house import House
+from .house.spec import HouseSpec
 from .logins import Logins
-from .packets import Publish, Will
-from .parent_child import ParentChildPublisher
-from .publishing import Publisher
-from .sessions import Client
-from .spec import HouseSpec
 
 __all__ = ["SimulatedPanel"]
 

@@ -16,8 +16,8 @@ import trio
 
 from span_trio import SpanPanelConnectionError
 from span_trio.mqtt.framing import Framer
-from span_trio.simulator import packets
-from span_trio.simulator.packets import PacketType
+from span_trio.simulator.broker import packets
+from span_trio.simulator.broker.packets import PacketType
 
 from .commands_house import OTHERS, PLANS, ROOT, House, topic
 

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from span_trio import CommandOutcome, CommandRecord
-from span_trio.simulator.packets import Publish
+from span_trio.simulator.broker.packets import Publish
 
 from .commands_broker import Event, Heard
 from .commands_house import FLAT, Ask, House

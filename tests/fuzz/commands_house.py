@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from span_trio.simulator.packets import Publish
+from span_trio.simulator.broker.packets import Publish
 
 __all__ = ["FLAT", "OTHERS", "PLANS", "ROOT", "Ask", "Description", "House", "asks", "describe", "topic"]
 

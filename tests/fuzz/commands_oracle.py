@@ -26,7 +26,7 @@ from span_trio import (
     SpanPanelStaleDataError,
     SpanPanelUnknownTargetError,
 )
-from span_trio.simulator.packets import Publish
+from span_trio.simulator.broker.packets import Publish
 
 from .commands_history import CHECKS, NOBODYS, Call, History, Violation, Write, judge_audit, owners
 from .commands_house import topic

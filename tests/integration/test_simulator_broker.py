@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from span_trio.simulator.broker import Broker, BrokerFaults
+from span_trio.simulator.broker.broker import Broker, BrokerFaults
 from tests.busy import PATIENCE
 from tests.integration.broker import Broker as Mosquitto
 from tests.integration.broker import program

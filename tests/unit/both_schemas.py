@@ -15,9 +15,9 @@ from span_trio.enums import DominantPowerSource, RelayRequester, ShedPriority
 from span_trio.frozenmap import FrozenMap
 from span_trio.homie import Instant, Message
 from span_trio.options import PanelOptions
-from span_trio.simulator.flat import FlatPublisher
-from span_trio.simulator.house import House
-from span_trio.simulator.parent_child import ParentChildPublisher
+from span_trio.simulator.firmware.flat import FlatPublisher
+from span_trio.simulator.firmware.parent_child import ParentChildPublisher
+from span_trio.simulator.house.house import House
 from span_trio.snapshot import Change, SpanPanelSnapshot
 from span_trio.span.positions import PANEL_SIZES, POSITIONS
 from span_trio.tracker import PanelTracker

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from span_trio.enums import ShedPriority
-from span_trio.simulator.house import House
-from span_trio.simulator.spec import HouseSpec
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.spec import HouseSpec
 from tests.unit.both_schemas import Pair
 from tests.unit.simulator.house_helpers import NOON, Happening, circuit_id, happenings, house_specs
 from tests.unit.simulator.parent_child_helpers import full_house

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from span_trio.simulator import BrokerFaults, CommandFaults, SimulatedPanel
-from span_trio.simulator.packets import PacketType
+from span_trio.simulator.broker.packets import PacketType
 from tests.unit.cli.control_helpers import KITCHEN, Box, says
 from tests.unit.cli.helpers import fails, run
 

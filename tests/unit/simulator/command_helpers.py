@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from span_trio.enums import Control
 from span_trio.mqtt.framing import Framer
 from span_trio.simulator import SimulatedPanel, open_simulated_panel
-from span_trio.simulator.spec import HouseSpec
+from span_trio.simulator.house.spec import HouseSpec
 from tests.unit.mqtt import packets
 from tests.unit.simulator.house_helpers import NOON, circuit_id
 from tests.unit.simulator.parent_child_helpers import EVSE, PANEL, full_house

@@ -7,8 +7,8 @@ from typing import Any, Final
 import attrs
 from hypothesis import strategies as st
 
-from span_trio.simulator.devices import LoadKind, MeasuredOutside, OutsideMeterSpec, PcsSpec
-from span_trio.simulator.spec import CircuitSpec, HouseSpec
+from span_trio.simulator.house.devices import LoadKind, MeasuredOutside, OutsideMeterSpec, PcsSpec
+from span_trio.simulator.house.spec import CircuitSpec, HouseSpec
 from tests.unit.simulator.house_helpers import house_specs, small_house
 
 PANEL_3: Final = "xg-1-small"

@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 from hypothesis import strategies as st
 
 from span_trio.enums import DoorState, RelativePosition, ShedPriority
-from span_trio.simulator.devices import BessSpec, EvseSpec, FeedthroughSpec, LoadKind, PcsSpec, PvSpec
-from span_trio.simulator.house import House
-from span_trio.simulator.houses import built_in, load_house
-from span_trio.simulator.meters import Readings
-from span_trio.simulator.spec import CircuitSpec, HouseSpec
+from span_trio.simulator.house.devices import BessSpec, EvseSpec, FeedthroughSpec, LoadKind, PcsSpec, PvSpec
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.houses import built_in, load_house
+from span_trio.simulator.house.meters import Readings
+from span_trio.simulator.house.spec import CircuitSpec, HouseSpec
 
 HOUR: Final = 3600
 MIDNIGHT: Final = int(dt.datetime(2026, 7, 15, 7, tzinfo=dt.UTC).timestamp())

@@ -14,9 +14,9 @@ from span_trio.homie import (
     decode_value,
     parse_description,
 )
-from span_trio.simulator.devices import PcsSpec
-from span_trio.simulator.publishing import Publisher
-from span_trio.simulator.spec import HouseSpec
+from span_trio.simulator.firmware.publishing import Publisher
+from span_trio.simulator.house.devices import PcsSpec
+from span_trio.simulator.house.spec import HouseSpec
 from tests.unit.simulator.house_helpers import (
     small_house,
 )

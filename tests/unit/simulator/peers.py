@@ -9,7 +9,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from span_trio.mqtt.framing import Framer
-from span_trio.simulator.broker import Broker
+from span_trio.simulator.broker.broker import Broker
 from tests.unit.mqtt import packets
 
 __all__ = ["Peer", "Will", "connect", "pubcomp", "pubrec", "pubrel"]

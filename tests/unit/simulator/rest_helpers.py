@@ -10,7 +10,7 @@ import attrs
 import httpx
 
 from span_trio.simulator import SimulatedPanel, open_simulated_panel
-from span_trio.simulator.rest import RestState, rest_app
+from span_trio.simulator.rest.api import RestState, rest_app
 
 
 @attrs.frozen

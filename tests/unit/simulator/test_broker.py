@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from span_trio.homie import Message
-from span_trio.simulator.broker import Broker, Client
+from span_trio.simulator.broker.broker import Broker, Client
 from tests.unit.mqtt import packets
 from tests.unit.simulator.peers import Peer, Will, connect
 

@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from span_trio.simulator.broker import Broker, BrokerFaults
-from span_trio.simulator.packets import PacketType
+from span_trio.simulator.broker.broker import Broker, BrokerFaults
+from span_trio.simulator.broker.packets import PacketType
 from tests.unit.mqtt import packets
 from tests.unit.simulator.peers import Peer, Will, connect
 

@@ -13,7 +13,7 @@ from trio.testing import memory_stream_pair
 
 from span_trio.homie import Message
 from span_trio.mqtt.framing import Framer
-from span_trio.simulator.broker import Broker, BrokerFaults, Client
+from span_trio.simulator.broker.broker import Broker, BrokerFaults, Client
 from tests.fuzz.bounds import enough
 from tests.unit.link.house import SteppingCancel, run
 from tests.unit.mqtt import packets

@@ -13,8 +13,8 @@ from trio.testing import memory_stream_pair
 from span_trio import PanelOptions, SpanCredentials, SpanPanelSnapshot, open_span_panel
 from span_trio.link import Dialer
 from span_trio.recording import Recorded, play, read_recording
-from span_trio.simulator.broker import Broker, BrokerFaults
-from span_trio.simulator.packets import PacketType
+from span_trio.simulator.broker.broker import Broker, BrokerFaults
+from span_trio.simulator.broker.packets import PacketType
 from tests.unit.link.certificates import NAME, certificates
 from tests.unit.mqtt import packets
 from tests.unit.simulator.peers import Peer, connect

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from span_trio.simulator.faults import BrokerFaults
-from span_trio.simulator.filters import Subscriptions, is_filter, is_topic, matches
-from span_trio.simulator.outbox import MAX_WAITING, Outbox, Outgoing, Window
-from span_trio.simulator.retained import Retained, RetainedStore
+from span_trio.simulator.broker.faults import BrokerFaults
+from span_trio.simulator.broker.filters import Subscriptions, is_filter, is_topic, matches
+from span_trio.simulator.broker.outbox import MAX_WAITING, Outbox, Outgoing, Window
+from span_trio.simulator.broker.retained import Retained, RetainedStore
 
 # --- filters ---
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from span_trio.enums import Control
 from span_trio.simulator import CommandFaults
 from span_trio.simulator.command_log import ReceivedCommand
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.command_helpers import BOTH, FLAT, TREE, Commander, Heard, commanding, virtual
 from tests.unit.simulator.house_helpers import NOON
 

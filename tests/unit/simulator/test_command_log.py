@@ -8,7 +8,7 @@ import trio
 
 from span_trio.enums import Control
 from span_trio.simulator import BrokerFaults, CommandLog, ReceivedCommand
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.command_helpers import BASE, FLAT, TREE, commanding, virtual
 
 RELAY = Control.RELAY

@@ -9,7 +9,7 @@ import trio
 
 from span_trio.enums import Control
 from span_trio.simulator import BrokerFaults
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.command_helpers import BASE, BOTH, FLAT, TREE, Commander, commanding, virtual
 from tests.unit.simulator.house_helpers import circuit_id
 from tests.unit.simulator.parent_child_helpers import BESS, EVSE, PANEL

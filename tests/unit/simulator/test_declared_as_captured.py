@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from span_trio.simulator.house import House
-from span_trio.simulator.parent_child import ParentChildPublisher
+from span_trio.simulator.firmware.parent_child import ParentChildPublisher
+from span_trio.simulator.house.house import House
 from tests.unit.simulator.house_helpers import NOON, earlier
 
 CAPTURES: Final = Path(__file__).parents[2] / "captures"

@@ -18,11 +18,11 @@ from trio.testing import MockClock
 from span_trio.errors import SpanPanelValidationError
 from span_trio.homie import DeviceState, Forest, Message, parse_description
 from span_trio.simulator import SimulatedPanel, open_simulated_panel
-from span_trio.simulator.broker import Client
-from span_trio.simulator.devices import LoadKind, PvSpec
-from span_trio.simulator.parent_child import ParentChildPublisher
-from span_trio.simulator.rest import RestState, rest_app
-from span_trio.simulator.spec import HouseSpec
+from span_trio.simulator.broker.broker import Client
+from span_trio.simulator.firmware.parent_child import ParentChildPublisher
+from span_trio.simulator.house.devices import LoadKind, PvSpec
+from span_trio.simulator.house.spec import HouseSpec
+from span_trio.simulator.rest.api import RestState, rest_app
 from tests.unit.simulator.house_helpers import NOON, circuit, circuit_id
 from tests.unit.simulator.parent_child_helpers import BESS, EVSE, MID, PANEL, PV, full_house
 

@@ -26,12 +26,12 @@ from span_trio.homie import (
     is_valid_id,
     parse_description,
 )
-from span_trio.simulator.devices import BessSpec, EvseSpec, FeedthroughSpec, PcsSpec, PvSpec
-from span_trio.simulator.flat import FlatPublisher
-from span_trio.simulator.flat_schema import RELEASES, schema_hash
-from span_trio.simulator.house import House
-from span_trio.simulator.spec import HouseSpec
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.firmware.flat import FlatPublisher
+from span_trio.simulator.firmware.flat_schema import RELEASES, schema_hash
+from span_trio.simulator.house.devices import BessSpec, EvseSpec, FeedthroughSpec, PcsSpec, PvSpec
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.spec import HouseSpec
+from span_trio.simulator.house.switchboard import Answer
 from span_trio.snapshot import (
     ExtensionProperty,
     SpanBatterySnapshot,

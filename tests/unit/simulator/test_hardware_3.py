@@ -13,12 +13,12 @@ import pytest
 from span_trio.enums import FeedsRole, ShedPriority
 from span_trio.errors import SpanPanelValidationError
 from span_trio.simulator import HouseSpec, check_build
-from span_trio.simulator.devices import BessSpec, LoadKind, MeasuredOutside, OutsideMeterSpec, PvSpec
-from span_trio.simulator.firmware import publisher_of
-from span_trio.simulator.house import House
-from span_trio.simulator.houses import built_in, load_house
-from span_trio.simulator.parent_child import ParentChildPublisher
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.firmware.builds import publisher_of
+from span_trio.simulator.firmware.parent_child import ParentChildPublisher
+from span_trio.simulator.house.devices import BessSpec, LoadKind, MeasuredOutside, OutsideMeterSpec, PvSpec
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.houses import built_in, load_house
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.hardware3_helpers import PANEL_3, SHARED, modern_house
 from tests.unit.simulator.house_helpers import (
     EVENING,

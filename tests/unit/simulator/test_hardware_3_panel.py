@@ -14,9 +14,9 @@ from span_trio.enums import Control
 from span_trio.errors import SpanPanelValidationError
 from span_trio.homie import DeviceState
 from span_trio.simulator import CommandFaults, SimulatedPanel, open_simulated_panel
-from span_trio.simulator.house import House
-from span_trio.simulator.parent_child import ParentChildPublisher
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.firmware.parent_child import ParentChildPublisher
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.command_helpers import TREE, Commander, commanding, virtual
 from tests.unit.simulator.hardware3_helpers import PANEL_3, SHARED, modern_house
 from tests.unit.simulator.house_helpers import EVENING, HARDWARE_3, NOON, circuit_id

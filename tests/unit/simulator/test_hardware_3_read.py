@@ -11,7 +11,7 @@ import trio
 from span_trio import PanelOptions, SpanCircuitSnapshot, SpanPanelSnapshot, open_span_panel
 from span_trio.enums import RelayState
 from span_trio.simulator import HouseSpec, SimulatedPanel, find_house, open_simulated_panel
-from span_trio.simulator.spec import CircuitSpec
+from span_trio.simulator.house.spec import CircuitSpec
 from tests.unit.simulator.command_helpers import virtual
 from tests.unit.simulator.hardware3_helpers import SHARED, modern_house
 from tests.unit.simulator.house_helpers import EVENING, HARDWARE_3, NOON, circuit_id

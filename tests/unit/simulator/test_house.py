@@ -16,11 +16,11 @@ from span_trio.enums import (
     ShedPriority,
 )
 from span_trio.errors import SpanPanelValidationError
-from span_trio.simulator.devices import BessSpec, LoadKind, PvSpec
-from span_trio.simulator.house import House
-from span_trio.simulator.houses import BUILT_IN, built_in
-from span_trio.simulator.spec import HouseSpec
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.house.devices import BessSpec, LoadKind, PvSpec
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.houses import BUILT_IN, built_in
+from span_trio.simulator.house.spec import HouseSpec
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.hardware3_helpers import modern_specs
 from tests.unit.simulator.house_helpers import (
     EARLIER,

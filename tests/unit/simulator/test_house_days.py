@@ -11,11 +11,11 @@ from span_trio.enums import (
     EvseStatus,
     LockState,
 )
-from span_trio.simulator.devices import EvseSpec, LoadKind
-from span_trio.simulator.house import House
-from span_trio.simulator.houses import built_in
-from span_trio.simulator.loads import Appliance, Habit, Moment, Thermostat
-from span_trio.simulator.meters import Readings
+from span_trio.simulator.house.devices import EvseSpec, LoadKind
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.houses import built_in
+from span_trio.simulator.house.loads import Appliance, Habit, Moment, Thermostat
+from span_trio.simulator.house.meters import Readings
 from tests.unit.simulator.house_helpers import (
     HOUR,
     MIDNIGHT,

@@ -10,10 +10,10 @@ from span_trio.enums import (
     GridState,
     ShedPriority,
 )
-from span_trio.simulator.devices import BessSpec, LoadKind, PcsSpec
-from span_trio.simulator.house import House
-from span_trio.simulator.sources import RECLAIM_S, SILENCE_S
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.house.devices import BessSpec, LoadKind, PcsSpec
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.sources import RECLAIM_S, SILENCE_S
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.house_helpers import (
     EVENING,
     HOUR,

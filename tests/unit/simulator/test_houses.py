@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from span_trio.enums import RelativePosition, ShedPriority
 from span_trio.errors import SpanPanelValidationError
-from span_trio.simulator.devices import LoadKind, MeasuredOutside
-from span_trio.simulator.house import House
-from span_trio.simulator.houses import BUILT_IN, _house, built_in, built_in_text, find_house, load_house
-from span_trio.simulator.spec import HouseSpec
+from span_trio.simulator.house.devices import LoadKind, MeasuredOutside
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.houses import BUILT_IN, _house, built_in, built_in_text, find_house, load_house
+from span_trio.simulator.house.spec import HouseSpec
 from span_trio.span import are_tabs_opposite_phase
 from span_trio.wiretext import printable
 from tests.unit.simulator.house_helpers import NOON
@@ -394,7 +394,7 @@ def test_no_value_of_any_key_raises_anything_else(value: object, key: str) -> No
 def test_the_simulator_works_on_a_machine_that_knows_no_time_zones(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("span_trio.simulator.weather._zone", lambda _name: None)
+    monkeypatch.setattr("span_trio.simulator.house.weather._zone", lambda _name: None)
     spec = load_house(write("time_zone = 'Mars/Olympus'\n" + MINIMAL))
     house = House(spec, 1, NOON)
     house.advance(NOON + 3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from span_trio.mqtt import Codec
 from span_trio.mqtt.framing import Framer, FramingError
-from span_trio.simulator.packets import (
+from span_trio.simulator.broker.packets import (
     PINGRESP,
     Ack,
     ClientPacket,

@@ -15,14 +15,14 @@ from span_trio.errors import SpanPanelValidationError
 from span_trio.homie import (
     is_valid_id,
 )
-from span_trio.simulator.devices import BessSpec, EvseSpec, LoadKind, PcsSpec, PvSpec
-from span_trio.simulator.firmware import BUILDS, check_build, publisher_of
-from span_trio.simulator.flat import FlatPublisher
-from span_trio.simulator.flat_schema import schema_hash
-from span_trio.simulator.house import House
-from span_trio.simulator.parent_child import ParentChildPublisher
-from span_trio.simulator.parent_child_schema import RELEASES
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.firmware.builds import BUILDS, check_build, publisher_of
+from span_trio.simulator.firmware.flat import FlatPublisher
+from span_trio.simulator.firmware.flat_schema import schema_hash
+from span_trio.simulator.firmware.parent_child import ParentChildPublisher
+from span_trio.simulator.firmware.parent_child_schema import RELEASES
+from span_trio.simulator.house.devices import BessSpec, EvseSpec, LoadKind, PcsSpec, PvSpec
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.house_helpers import (
     EARLIER,
     EVENING,

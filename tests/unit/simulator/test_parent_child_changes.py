@@ -15,14 +15,14 @@ from span_trio.errors import SpanPanelValidationError
 from span_trio.homie import (
     parse_description,
 )
-from span_trio.simulator.devices import BessSpec, LoadKind, PvSpec
-from span_trio.simulator.firmware import BUILDS, publisher_of
-from span_trio.simulator.house import House
-from span_trio.simulator.houses import built_in
-from span_trio.simulator.parent_child import ParentChildPublisher
-from span_trio.simulator.parent_child_schema import RELEASES
-from span_trio.simulator.spec import HouseSpec
-from span_trio.simulator.switchboard import Answer
+from span_trio.simulator.firmware.builds import BUILDS, publisher_of
+from span_trio.simulator.firmware.parent_child import ParentChildPublisher
+from span_trio.simulator.firmware.parent_child_schema import RELEASES
+from span_trio.simulator.house.devices import BessSpec, LoadKind, PvSpec
+from span_trio.simulator.house.house import House
+from span_trio.simulator.house.houses import built_in
+from span_trio.simulator.house.spec import HouseSpec
+from span_trio.simulator.house.switchboard import Answer
 from tests.unit.simulator.hardware3_helpers import modern_specs
 from tests.unit.simulator.house_helpers import (
     EVENING,

@@ -10,7 +10,7 @@ import trio
 
 from span_trio import PanelOptions, SpanCredentials, SpanPanelAuthError, fetch_snapshot
 from span_trio.simulator import SimulatedPanel
-from span_trio.simulator.rest import ENDPOINTS
+from span_trio.simulator.rest.api import ENDPOINTS
 from tests.unit.simulator.rest_helpers import Api, opened
 
 pytestmark = pytest.mark.virtual_time

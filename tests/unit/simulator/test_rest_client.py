@@ -25,7 +25,7 @@ from span_trio import (
 )
 from span_trio.rest import SpanRestClient
 from span_trio.simulator import RestFault, listening, open_simulated_panel
-from span_trio.simulator.rest import ENDPOINTS
+from span_trio.simulator.rest.api import ENDPOINTS
 from tests.unit.simulator.rest_helpers import Api, opened
 
 METHODS: dict[str, Callable[[SpanRestClient], Awaitable[Any]]] = {

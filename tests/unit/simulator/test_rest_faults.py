@@ -12,7 +12,7 @@ import trio
 
 from span_trio.link import tls_context
 from span_trio.simulator import Listening, listening, open_simulated_panel
-from span_trio.simulator.rest import ENDPOINTS, RestFault
+from span_trio.simulator.rest.api import ENDPOINTS, RestFault
 from tests.unit.simulator.rest_helpers import Api, opened
 
 OPENED = "GET /status"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from span_trio.simulator.parent_child_schema import device_classes
+from span_trio.simulator.firmware.parent_child_schema import device_classes
 from span_trio.span import HomieSchema, SchemaChange, SchemaChangeKind, schema_changes
 
 CAPTURES = Path(__file__).parents[2] / "captures"

@@ -1,0 +1,1 @@
+"""How a panel's firmware publishes a house, build by build, and what can be set in it. Pure."""

@@ -1,0 +1,1 @@
+"""The REST API of a simulated panel. `api`, `answers` and `clients` need the extra ``simulator``; the others do not."""
