@@ -58,6 +58,7 @@ def test_a_chargers_lock_is_set_where_it_is_declared_as_settable(state: str) -> 
     assert refusal(panel, LOCK, DRIVE, "UNKNOWN") is RefusalReason.OUTSIDE_FORMAT
     by_place = f"{DRIVE}/switch/lock-state"  # its command adds a name, and no rule: this will do, too
     assert published(panel, PROPERTY, by_place, state) == (by_place, state.encode())
+    assert refusal(panel, Control.RELAY, by_place, state) is RefusalReason.NO_SUCH_CIRCUIT  # nor a relay by its place
     assert refusal(panel, PROPERTY, by_place, "UNKNOWN") is RefusalReason.OUTSIDE_FORMAT
     check(panel)
 

@@ -56,6 +56,16 @@ def test_what_is_offered_is_what_is_settable_and_nobody_modelled() -> None:
     assert {subject for control, subject in offers(heater()) if control is PROPERTY} == settable | knobs
 
 
+def test_what_a_meter_outside_the_panel_declares_as_settable_is_locked() -> None:
+    panel = ChildPanel(house(KITCHEN))
+    nodes = {"extra": {"properties": {"knob": {"datatype": "integer", "settable": True}}}}
+    panel.redescribe(KITCHEN, info__spaces=None, nodes=nodes)
+    assert {offered.refusal for offered in offers(panel).values() if offered.device_id == KITCHEN} == {
+        RefusalReason.NOT_CONTROLLABLE
+    }
+    assert refusal(panel, PROPERTY, f"{KITCHEN}/extra/knob", 1) is RefusalReason.NOT_CONTROLLABLE
+
+
 def test_what_is_offered_is_what_the_snapshot_shows_as_settable() -> None:
     panel = heater()
     snapshot = panel.snapshot()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,17 @@ def panel_of(shares: Mapping[str, str], devices: House | None = None) -> ChildPa
 
 def relay(panel: ChildPanel, circuit: str) -> OfferedControl:
     return find(panel, RELAY, circuit)
+
+
+def test_what_shares_its_relay_is_given_by_name_and_is_neither_shown_nor_compared() -> None:
+    offered = relay(panel_of({"a": "b", "b": "a"}), "a")
+    assert offered.shared == (("b", "switch", "relay"),)
+    assert "shared=" not in repr(offered)
+    assert attrs.evolve(offered, shared=()) == offered
+    shown = attrs.astuple(offered, recurse=False, filter=lambda field, _: not field.kw_only)
+    assert OfferedControl(*shown, declaration=offered.declaration) == offered
+    with pytest.raises(TypeError, match="positional"):
+        OfferedControl(*shown, offered.shared, declaration=offered.declaration)  # type: ignore[misc]
 
 
 def test_a_circuit_alone_reaches_itself_and_what_is_of_no_circuit_reaches_none() -> None:

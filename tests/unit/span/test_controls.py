@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from span_trio import Control, RefusalReason, SpanPanelCommandError
+from span_trio.span import DataModel, find_control
 from tests.unit.span.child_helpers import ChildPanel, full_house
 from tests.unit.span.child_house import BESS, UP, describe, house
 from tests.unit.span.child_house import DRIVE as CHILD_DRIVE
@@ -210,6 +211,11 @@ def test_a_parent_child_command_is_published_where_the_facts_say(
 )
 def test_a_dominant_power_source_asserts_islanding_on_a_parent_child_panel(source: str, state: bytes) -> None:
     assert published(full_house(), SOURCE, ROOT, source) == (f"{ROOT}/shed/asserted-islanding-state", state)
+
+
+def test_what_a_dominant_power_source_would_be_of_is_the_islanding() -> None:
+    found = find_control(full_house().forest, ROOT, DataModel.PARENT_CHILD, SOURCE, ROOT)
+    assert found == find(full_house(), ISLANDING)
 
 
 @pytest.mark.parametrize("source", ["NONE", "UNKNOWN", "grid", "ON_GRID", "OFF_GRID", "", None, 1, []])
