@@ -7,8 +7,8 @@
 * `broker`: MQTT 3.1.1, with what can be wrong with it;
 * `rest`: the web API, likewise.
 
-Around them are `panel` (all of it) and what it needs: `announcer` (how its devices get on the wire), `desk` (what
-becomes of commands; `command_faults`, `command_log`), `logins`; then `opening`, `listen` and `mdns`.
+Around them are `panel` (all of it; `service` runs it) and what it needs: `announcer` (how its devices get on the wire),
+`desk` (what becomes of commands; `command_faults`, `command_log`), `logins`; then `opening`, `listen` and `mdns`.
 """
 
 from __future__ import annotations
