@@ -49,22 +49,40 @@ def files(*patterns: str) -> list[str]:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Unit tests, on every supported Python found here; `-- ARGS` go to pytest."""
-    install(session)
-    env = {"SPAN_TRIO_HYPOTHESIS": os.environ.get("SPAN_TRIO_HYPOTHESIS", "ci")}
+    """All unit tests, on every supported Python found here, each in an order of its own; `-- ARGS` go to pytest.
+
+    On the newest Python they are measured for `coverage`, and hypothesis makes more examples there.
+    """
+    install(session, group="coverage")
+    which, given = ["--all"], {"SPAN_TRIO_ORDER": str(session.python)}
     if session.python == MEASURED:
         session.run("coverage", "erase")
-        session.run("coverage", "run", "-m", "pytest", "--numprocesses=0", *session.posargs, env=env)
-    else:
-        session.run("pytest", *session.posargs, env=env)
+        which, given = ["--all", "--cov", "--cov-report="], {**given, "SPAN_TRIO_HYPOTHESIS": "ci"}
+    elif session.python == os.environ.get("SPAN_TRIO_TESTED"):  # there, what `pytest` alone runs has been run
+        which = ["-m", "slow"]
+    session.run("pytest", *which, *session.posargs, env={name: os.environ.get(name, given[name]) for name in given})
+
+
+@nox.session
+def order(session: nox.Session) -> None:
+    """All unit tests in ten orders of chance, or in those of `-- SEED …`."""
+    install(session)
+    for seed in session.posargs or map(str, range(10)):
+        session.run("pytest", "--all", env={"SPAN_TRIO_ORDER": seed})
+
+
+@nox.session
+def alone(session: nox.Session) -> None:
+    """Every file of unit tests by itself."""
+    install(session)
+    for file in files("tests/unit/**/test_*.py"):
+        session.run("pytest", "--numprocesses=0", "-q", file, silent=True)
 
 
 @nox.session(python=MEASURED)
 def coverage(session: nox.Session) -> None:
     """Coverage of the last `tests`: 95 % of the package, every branch of the pure core."""
     install(session)
-    if list(HERE.glob(".coverage.*")):
-        session.run("coverage", "combine")
     session.run("coverage", "report", "--fail-under=95")
     core = "--include=span_trio/homie/*,span_trio/span/*"
     session.run("coverage", "report", core, "--fail-under=100")
@@ -109,7 +127,8 @@ def fuzz(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Mistakes put into the library, to see whether a test notices: `-- PATHS`, for use before a release."""
     install(session)
-    session.run("python", "-m", "tests.mutants.run", *(session.posargs or ["--help"]))
+    env = {"SPAN_TRIO_HYPOTHESIS": "ci"}
+    session.run("python", "-m", "tests.mutants.run", *(session.posargs or ["--help"]), env=env)
 
 
 @nox.session
@@ -140,7 +159,7 @@ def lint(session: nox.Session) -> None:
         # without a need; that what is public is a checkpoint is tested. 102: tests/unit/test_exceptions_in_flight.py
         # is stricter.
         "--disable=ASYNC102,ASYNC127,ASYNC124,ASYNC910,ASYNC911",
-        *files("span_trio/**/*.py"),
+        *(file for file in files("span_trio/**/*.py") if "async " in (HERE / file).read_text()),  # it takes its time
         log=False,  # the command alone is a screenful
     )
     session.run("lint-imports")

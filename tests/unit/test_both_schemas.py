@@ -19,6 +19,7 @@ from tests.unit.simulator.parent_child_helpers import full_house
 SPANS = st.sampled_from([1, 7, 60, 900, 7200])
 
 
+@pytest.mark.slow
 @given(
     spec=house_specs(),
     build=st.sampled_from([202633, 202639]),
@@ -37,6 +38,7 @@ def test_whatever_happens_in_a_house_both_schemas_show_the_same(
         assert pair.unlisted() == [], (event.what, seconds)
 
 
+@pytest.mark.slow
 def test_the_differences_of_a_house_with_one_of_everything_are_these() -> None:
     """And no others, though half a day has passed and one of each command was given."""
     house = House(full_house(), 3, NOON)

@@ -86,6 +86,7 @@ def test_a_ring_that_cannot_hold_one_of_each_kind_is_refused(held: int) -> None:
         broadcast(held=held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", [2, 3, 256, 257])
 @pytest.mark.parametrize("kind", [Numbers.turns, Numbers.updates], ids=["edges", "updates"])
 async def test_what_does_not_fit_the_ring_is_missed_in_pairs_and_counted(held: int, kind: object) -> None:

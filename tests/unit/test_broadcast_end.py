@@ -167,6 +167,7 @@ async def test_waiting_for_news_or_a_turn_is_ended_by_what_it_waits_for(
 # --- dropped ---
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("waited", [False, True])
 async def test_a_reader_that_is_dropped_is_gone(kind: str, waited: bool) -> None:

@@ -123,6 +123,7 @@ class Hour:
         return edge.number, edge.missed
 
 
+@pytest.mark.slow
 def test_i7_i8_subscribers_asleep_for_an_hour_cost_nobody_anything_and_wake_to_the_newest() -> None:
     alone, among = Hour(), Hour()
     steps = run(alone.pass_by, 0), run(among.pass_by, 20)
@@ -155,6 +156,7 @@ async def flap(panel: SimulatedPanel, spells: int) -> None:
         await trio.sleep(SPELL)
 
 
+@pytest.mark.slow
 @pytest.mark.virtual_time
 async def test_i7_i8_a_subscriber_of_a_panel_sleeps_through_an_hour_of_flapping() -> None:
     flaps = HOUR // (2 * SPELL)

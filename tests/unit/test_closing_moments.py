@@ -211,6 +211,7 @@ def test_i12_a_bug_at_the_very_moment_the_body_leaves_is_one_error_or_a_note(
 # --- cancelled at any step --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_i11_cancelled_at_any_step_of_two_sessions_it_leaves_nothing_and_says_goodbye(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -254,6 +255,7 @@ def test_i11_cancelled_at_any_step_of_two_sessions_it_leaves_nothing_and_says_go
     assert len(logins) == 2
 
 
+@pytest.mark.slow
 def test_i12_a_panel_that_fails_for_good_as_the_body_leaves_is_an_error_if_the_body_could_know() -> None:
     outcomes: set[bool] = set()
 

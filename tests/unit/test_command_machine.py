@@ -25,6 +25,7 @@ SOON = [
 ]
 
 
+@pytest.mark.slow
 def test_whatever_happens_a_command_says_what_became_of_it() -> None:
     before = REACHED.copy()
     run_all(settings(QUICK, max_examples=2 * EXAMPLES))
@@ -34,6 +35,7 @@ def test_whatever_happens_a_command_says_what_became_of_it() -> None:
     assert len([what for what in DEMANDED if reached[what]]) > len(DEMANDED) / 2, reached
 
 
+@pytest.mark.slow
 def test_no_command_gets_across_to_another_panel_and_no_word_of_it_counts() -> None:
     before = commands_sisters.REACHED.copy()
     commands_sisters.run_all(settings(QUICK, max_examples=EXAMPLES))
@@ -41,6 +43,7 @@ def test_no_command_gets_across_to_another_panel_and_no_word_of_it_counts() -> N
     assert min(reached[what] for what in ("confirmed", "a claim in force", "asked while claimed")), reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutation", [mutation for mutation in MUTATIONS if mutation.name in SOON], ids=lambda m: m.name
 )
@@ -82,6 +85,7 @@ FOUND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", FOUND.values(), ids=FOUND)
 def test_it_found_that(schedule: Schedule) -> None:
     @settings(QUICK, max_examples=15, derandomize=True)

@@ -119,6 +119,7 @@ async def test_it_hears_of_a_call_that_was_cancelled_and_of_what_was_known_then(
     assert len(desk.orders) == (when == "written")
 
 
+@pytest.mark.slow
 async def test_one_that_hangs_stalls_no_command_and_what_it_does_not_hear_is_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -137,6 +138,7 @@ async def test_one_that_hangs_stalls_no_command_and_what_it_does_not_hear_is_cou
     assert len(desk.orders) == 300
 
 
+@pytest.mark.slow
 async def test_one_that_is_slow_hears_of_the_oldest_in_order() -> None:
     ear, desk = Ear(takes=0.01), Desk()
     async with desk.opened(audit=ear) as panel:

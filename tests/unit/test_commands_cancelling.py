@@ -14,6 +14,7 @@ from tests.unit.span.helpers import KITCHEN
 pytestmark = pytest.mark.virtual_time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("authorised", [False, True])
 @pytest.mark.parametrize("answers", [False, True])
 def test_i10_cancelling_at_any_step_writes_once_or_never_and_what_was_written_is_remembered(

@@ -106,6 +106,7 @@ def threads(source: str) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SOURCES[0].parent)))
 def test_threads_are_used_in_one_room_only(path: Path) -> None:
     if path.name != "threads.py":

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 
-from tests.fuzz import bounds, commands_run, run, shell
+from tests.fuzz import bounds, commands_run, commands_sisters, run, shell
 from tests.fuzz.bounds import batches, enough
 
 DICE = settings(deadline=None, database=None, derandomize=False)
@@ -45,7 +45,7 @@ def test_no_batch_begins_when_it_is_late(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_process_that_is_late_does_nothing() -> None:
     """It looked once a piece: 1,000 schedules, or all examples of the shell."""
     assert run.work(1000, 0.0, 1000, 0) == run.Share(0, 0, Counter(), Counter(), "")
-    assert commands_run.work(DICE, 1000, 0.0, 0) == commands_run.Share(Counter(), "")
+    assert commands_run.work(DICE, 1000, 0.0, 0) == commands_run.Share(Counter(), Counter(), "")
 
 
 def test_a_process_ends_soon_when_it_gets_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,13 +54,16 @@ def test_a_process_ends_soon_when_it_gets_late(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(time, "time", lambda: next(now))
     played: list[int] = []
     monkeypatch.setattr(commands_run, "run_all", lambda profile: played.append(profile.max_examples))
+    monkeypatch.setattr(commands_sisters, "run_all", lambda profile: played.append(-profile.max_examples))
     monkeypatch.setattr(shell, "run_one", lambda _, profile: played.append(profile.max_examples))
     commands_run.work(DICE, 10**6, 3.0, 0)
-    assert played == [25, 25, 25]
+    assert played == [25, -25, 25, 25]
+    played.clear()
     shell.run_all(DICE, 10**6, 6.0)
-    assert played == 5 * [25]
+    assert played == [25, 25]
 
 
+@pytest.mark.slow
 def test_no_piece_begins_when_it_is_late() -> None:
     """Each would start a process to find that it is late."""
     assert sorted(bounds.in_processes(abs, 5, 2, until=time.time() + 3600)) == [0, 1, 2, 3, 4]

@@ -21,6 +21,7 @@ QUICK = settings(stateful_step_count=40, suppress_health_check=list(HealthCheck)
 SOON = ["the cell survives an edge", "a malformed topic raises"]
 
 
+@pytest.mark.slow
 def test_whatever_happens_the_panel_is_as_the_model_says() -> None:
     runs, reached = PanelMachine.runs, PanelMachine.reached.copy()
     run_state_machine_as_test(PanelMachine, settings=settings(QUICK, max_examples=max(60, EXAMPLES // 3)))

@@ -193,6 +193,7 @@ async def _asks_for_the_serial(broker: Broker) -> None:
         await panel.ping()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("use", "steps"), [(two_sessions, 80), (_asks_for_the_serial, 40)])
 def test_i11_i12_ctrl_c_at_any_step_comes_out_as_itself_and_says_goodbye(
     use: Callable[[Broker], Awaitable[None]], steps: int, monkeypatch: pytest.MonkeyPatch
@@ -252,6 +253,7 @@ class Striking:
                 interrupt()
 
 
+@pytest.mark.slow
 def test_i11_i12_ctrl_c_between_any_two_lines_is_neither_lost_nor_in_a_group() -> None:
     async def main(striking: Striking, broker: Broker) -> None:
         async with nothing_left(broker):

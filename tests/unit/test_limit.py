@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -15,6 +17,7 @@ def run_hanging(file: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)  # noqa: S603
 
 
+@pytest.mark.slow
 def test_hanging_tests_fail_and_the_others_go_on() -> None:
     done = run_hanging("tests/unit/hanging.py", "-k", "forever or busy or child or property or fixture or good")
     assert "4 failed, 1 passed, 1 error in" in done.stdout
@@ -26,6 +29,7 @@ def test_hanging_tests_fail_and_the_others_go_on() -> None:
     assert "in hangs: threading.Event().wait()" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_hanging_test_that_cannot_be_ended_is_killed_and_named() -> None:
     done = run_hanging("tests/unit/hanging.py", "--dist=load", "-k", "shielded or thread or stubborn")
     assert "3 failed in" in done.stdout
@@ -40,6 +44,7 @@ def test_a_hanging_test_that_cannot_be_ended_is_killed_and_named() -> None:
         assert f" in test_{name}: {stood}" in said.partition("It did not end, and is killed here:")[0]
 
 
+@pytest.mark.slow
 def test_without_workers_the_run_ends_with_the_test_that_cannot_be_ended() -> None:
     done = run_hanging("tests/unit/hanging.py", "-n0", "-k", "stubborn or good")
     assert " in test_stubborn: time.sleep(1000)" in done.stderr

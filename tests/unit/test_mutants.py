@@ -98,6 +98,7 @@ class C(D[1]):
     assert changes(source) == {("_log.info('said', 4)", "pass")}
 
 
+@pytest.mark.slow
 def test_what_is_noticed_and_what_survives_is_told(tmp_path: Path) -> None:
     """In functions and at import, and what waits for ever or computes for ever counts as noticed."""
     (tmp_path / "tests" / "unit").mkdir(parents=True)

@@ -135,6 +135,7 @@ assert not {"pytest", "hypothesis", "span_trio.cli"} & sys.modules.keys(), "what
 """
 
 
+@pytest.mark.slow
 def test_importing_starts_no_thread_opens_no_socket_and_reads_no_ca(tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-W", "error", "-c", _WATCH], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -184,6 +184,7 @@ def edges(updates: Sequence[tuple[float, SpanPanelUpdate]]) -> list[tuple[float,
     return [(at, update) for at, update in updates if isinstance(update, ConnectionEdge)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_i1_i2_i5_a_fault_is_an_edge_and_got_over_when_it_ends(fault: Fault) -> None:
     broker = Broker(house())

@@ -77,6 +77,7 @@ def test_a_line_is_as_the_readme_of_the_captures_says() -> None:
     assert json.loads(text) == {"t": 0.1235, "topic": "ebus/5/a/$state", "payload": "ready", "retain": True, "qos": 0}
 
 
+@pytest.mark.slow
 def test_every_capture_is_read_and_written_as_it_was() -> None:
     paths = [path for path in CAPTURES.glob("*.jsonl") if not path.name.endswith(".events.jsonl")]
     assert paths

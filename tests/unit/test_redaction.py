@@ -134,6 +134,7 @@ def serials_of(recording: Iterable[Recorded]) -> set[str]:
     return found - {""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAPTURES)
 def test_i16_no_private_value_and_no_serial_is_left_in_a_redacted_recording(name: str) -> None:
     recording = planted(name)
@@ -144,6 +145,7 @@ def test_i16_no_private_value_and_no_serial_is_left_in_a_redacted_recording(name
     assert [secret for secret in secrets if stands_in(secret, after)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAPTURES)
 def test_i16_redacting_without_looking_ahead_leaves_nothing_private_either(name: str) -> None:
     recording = planted(name)
@@ -151,6 +153,7 @@ def test_i16_redacting_without_looking_ahead_leaves_nothing_private_either(name:
     assert [secret for secret in [*SECRETS, *serials_of(recording)] if stands_in(secret, after)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAPTURES)
 def test_i16_no_private_value_of_the_site_is_in_a_snapshot_or_log(name: str, caplog: pytest.LogCaptureFixture) -> None:
     recording = planted(name)
@@ -204,6 +207,7 @@ def differences(before: list[Played], after: list[Played]) -> dict[str, set[str]
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAPTURES)
 def test_a_redacted_recording_plays_as_before_but_for_what_is_masked(name: str) -> None:
     recording = captured(name)
@@ -226,6 +230,7 @@ def masked_texts(recording: Iterable[Recorded]) -> set[str]:
     return {recorded.message.payload.decode() for recorded in recording if recorded.message.topic.endswith(names)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAPTURES)
 def test_i3_the_order_of_the_replay_changes_nothing_that_is_shown(name: str) -> None:
     recording = captured(name)

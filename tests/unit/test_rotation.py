@@ -64,6 +64,7 @@ async def test_the_panel_goes_on_with_the_new_password_and_nobody_tries_the_old_
             assert (after.circuits[name].consumed_energy_wh or 0.0) >= (circuit.consumed_energy_wh or 0.0)
 
 
+@pytest.mark.slow
 async def test_without_a_store_the_caller_gets_them_and_the_old_ones_do_not_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

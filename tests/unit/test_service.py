@@ -106,6 +106,7 @@ async def tasks_of(broker: Broker, **options: Any) -> int:
         return trio.lowlevel.current_statistics().tasks_living - before
 
 
+@pytest.mark.slow
 async def test_no_task_asks_on_once_the_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     resting(monkeypatch, DOWN, schema(40))
     usual = await tasks_of(Broker(UNSIZED), fetch_schema=False)

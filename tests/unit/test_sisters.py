@@ -21,6 +21,7 @@ SOON = {
 }
 
 
+@pytest.mark.slow
 def test_nothing_gets_across_between_two_panels_with_the_same_child_ids() -> None:
     reached: Counter[str] = Counter()
     for seed in range(RUNS):
@@ -28,6 +29,7 @@ def test_nothing_gets_across_between_two_panels_with_the_same_child_ids() -> Non
     assert not [what for what, share in DEMANDED.items() if not enough(reached[what], RUNS, share)], reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", [each for each in GUARDS if each.name in SOON], ids=lambda each: each.name)
 def test_without_a_guard_something_gets_across(guard: Mutation) -> None:
     assert first_crossing(guard, 500)

@@ -339,6 +339,7 @@ async def test_i11_a_panel_can_be_left_while_its_store_does_not_answer(mount: Mo
     assert trio.current_time() - began < 1
 
 
+@pytest.mark.slow
 async def test_one_thread_at_most_is_stuck_for_a_store_and_others_are_read(mount: Mount, tmp_path: Path) -> None:
     """Though a panel asks again and again: threads are what names are looked up by, too."""
     await save_credentials(tmp_path / "other.json", STORED)
@@ -353,6 +354,7 @@ async def test_one_thread_at_most_is_stuck_for_a_store_and_others_are_read(mount
     assert await load_credentials(tmp_path / "other.json") == STORED
 
 
+@pytest.mark.slow
 async def test_saving_has_a_limit_and_changes_nothing_behind_it(
     mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

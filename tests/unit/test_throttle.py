@@ -165,6 +165,7 @@ def test_every_recorded_burst_is_published_whole_within_20_ms(interval: float) -
         assert 0 < publish.t - burst[-1].t < 0.020
 
 
+@pytest.mark.slow
 def test_of_20_recorded_minutes_no_tick_is_lost_and_none_is_late() -> None:
     """Though in each minute one burst is torn: its second half comes out with the next tick, and delays nothing."""
     minute = recorded_bursts()

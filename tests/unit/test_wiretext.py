@@ -136,6 +136,7 @@ def in_words() -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_class_that_is_made_to_be_read_is_looked_at() -> None:
     others = {
         "Endpoint",  # our own words
@@ -204,6 +205,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, ast.unparse(node.func)
 
 
+@pytest.mark.slow
 def test_every_logger_of_ours_is_made_in_one_place() -> None:
     others = {
         "rest/http.py",  # those of httpx
@@ -218,6 +220,7 @@ def test_every_logger_of_ours_is_made_in_one_place() -> None:
     assert found <= others
 
 
+@pytest.mark.slow
 def test_messages_of_logs_are_ours_and_what_comes_from_elsewhere_is_an_argument() -> None:
     methods = {"debug", "info", "warning", "error", "exception", "critical", "log"}
     for path in ROOT.rglob("*.py"):

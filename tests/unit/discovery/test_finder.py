@@ -38,6 +38,7 @@ async def answer_once(plug: Plug, *records: Record) -> None:
 # --- finding ---
 
 
+@pytest.mark.slow
 async def test_two_simulated_panels_are_found_each_once() -> None:
     cable = Cable()
     first, second = cable.plug("192.168.1.100"), cable.plug("192.168.1.101")

@@ -250,6 +250,7 @@ def test_queries_tell_nothing() -> None:
     assert find_panels(records) == {}
 
 
+@pytest.mark.slow
 def test_a_flood_of_strangers_is_bounded_and_the_panel_comes_back() -> None:
     records = Records()
     hear(records, *panel_records())

@@ -480,6 +480,7 @@ def test_probe_description_has_5_mb_of_junk_in_it() -> None:
     probe_description(json.dumps({"name": "good", "junk": "x" * 5_000_000}).encode())
 
 
+@pytest.mark.slow
 def test_probe_description_has_70_000_circuits() -> None:
     circuits = json.dumps({"nodes": {f"c{number}": {} for number in range(70_000)}}).encode()
 

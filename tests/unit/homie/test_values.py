@@ -491,6 +491,7 @@ WRITABLE: dict[Datatype, st.SearchStrategy[Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("datatype", Datatype)
 @FEWER
 @given(data=st.data())

@@ -199,6 +199,7 @@ async def test_credentials_that_are_too_long_are_refused_before_anything_is_dial
     assert broker.connections == []
 
 
+@pytest.mark.slow
 def test_cancelling_at_any_step_closes_the_stream() -> None:
     async def main(canceller: SteppingCancel, broker: Broker) -> bool:
         with canceller.cancelling() as scope:
@@ -303,6 +304,7 @@ async def test_a_bug_is_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> No
     assert broker.connection.closed
 
 
+@pytest.mark.slow
 def test_cancelling_the_question_at_any_step_closes_with_a_goodbye() -> None:
     async def main(canceller: SteppingCancel, broker: Broker) -> bool:
         before = trio.lowlevel.current_statistics().tasks_living

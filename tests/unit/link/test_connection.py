@@ -74,6 +74,7 @@ async def test_an_address_that_does_not_answer_is_tried_at_least_every_eight_sec
         await bench.until(lambda: bench.live, 16.1)
 
 
+@pytest.mark.slow
 async def test_what_answers_again_is_tried_sooner_again() -> None:
     broker = Broker(house())
     async with keeping(broker) as bench:
@@ -100,6 +101,7 @@ async def test_a_success_begins_anew() -> None:
             await bench.until(lambda: bench.live)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends_after", [0.0, 0.1, 1.5])
 async def test_two_clients_of_one_id_that_take_turns_do_not_spin(ends_after: float) -> None:
     """What the broker ends as soon as it is live is no success."""
@@ -270,6 +272,7 @@ async def test_an_exception_that_nobody_expected_is_logged_once_and_tried_again(
     assert bench.failure is None
 
 
+@pytest.mark.slow
 async def test_a_bug_in_a_session_is_logged_once_and_the_next_session_is_tried(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -308,6 +311,7 @@ def alternating(*faults: Exception) -> Callable[[Bench], None]:
     return begin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "begin",
     [

@@ -103,6 +103,7 @@ async def test_another_refusal_is_no_matter_of_credentials(code: int) -> None:
 # --- later ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @HOWS
 async def test_a_panel_that_refuses_for_a_while_is_waited_for(how: str) -> None:
     broker = Broker(house())
@@ -118,6 +119,7 @@ async def test_a_panel_that_refuses_for_a_while_is_waited_for(how: str) -> None:
         assert [edge.online for edge in bench.edges] == [True, False, True]
 
 
+@pytest.mark.slow
 @HOWS
 @pytest.mark.parametrize("grace", [0.0, 60.0, 900.0])
 async def test_a_panel_that_refuses_for_longer_than_the_grace_ends_it_with_one_error(how: str, grace: float) -> None:

@@ -78,6 +78,7 @@ async def test_the_context_is_made_once_and_there_is_none_without_tls() -> None:
 # --- the leaf ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_certificate_for_other_names_is_retried_and_its_names_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async with tls_house(monkeypatch) as (bench, served):
         await change(bench, served, renamed(), CA)
@@ -91,6 +92,7 @@ async def test_a_certificate_for_other_names_is_retried_and_its_names_are_told(m
         await bench.until(lambda: bench.live, 2.1)
 
 
+@pytest.mark.slow
 async def test_a_certificate_that_has_expired_is_retried_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async with tls_house(monkeypatch) as (bench, served):
         await change(bench, served, expired(), CA)
@@ -144,6 +146,7 @@ async def test_another_ca_ends_it_when_three_probes_over_a_minute_agree(monkeypa
         assert 60 <= bench.ended_at - began < 66
 
 
+@pytest.mark.slow
 async def test_who_wants_to_wait_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     async with tls_house(monkeypatch, on_ca_change="wait") as (bench, served):
         await change(bench, served, replaced(), OTHER)
@@ -156,6 +159,7 @@ async def test_who_wants_to_wait_waits_for_ever(monkeypatch: pytest.MonkeyPatch)
         await bench.until(lambda: bench.live, 2.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answers",
     [
@@ -195,6 +199,7 @@ async def test_probes_that_fail_or_disagree_end_nothing(
         await bench.until(lambda: bench.live, 10.1)
 
 
+@pytest.mark.slow
 async def test_however_many_handshakes_fail_it_is_probed_every_30_s_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     async with tls_house(monkeypatch, on_ca_change="wait") as (bench, served):
         bench.chance = lambda: 0.1
@@ -205,6 +210,7 @@ async def test_however_many_handshakes_fail_it_is_probed_every_30_s_at_most(monk
         assert len(bench.probes) == 4
 
 
+@pytest.mark.slow
 async def test_the_old_ca_back_in_time_begins_the_count_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     async with tls_house(monkeypatch) as (bench, served):
         for _ in range(3):
@@ -219,6 +225,7 @@ async def test_the_old_ca_back_in_time_begins_the_count_anew(monkeypatch: pytest
 # --- pinned anew ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_ca_that_is_pinned_anew_is_used_and_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -234,6 +241,7 @@ async def test_a_ca_that_is_pinned_anew_is_used_and_told(
         assert ADVERTISED in record.getMessage()
 
 
+@pytest.mark.slow
 async def test_a_ca_pinned_anew_that_does_not_fit_begins_the_count_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     async with tls_house(monkeypatch) as (bench, served):
         await change(bench, served, replaced(), OTHER)
@@ -246,6 +254,7 @@ async def test_a_ca_pinned_anew_that_does_not_fit_begins_the_count_anew(monkeypa
         assert bench.failure.trusted_sha256 == fingerprint(other_ca())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     [attrs.evolve(PINNED, ca_pem=None), PINNED, attrs.evolve(PINNED, serial_number="nt-1", ca_pem=OTHER)],
@@ -260,6 +269,7 @@ async def test_nothing_is_trusted_that_nobody_pinned(given: SpanCredentials, mon
         assert bench.connection.ca_pem == CA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["this is no PEM", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"])
 async def test_a_store_with_half_a_ca_ends_nothing_and_is_told_once(
     text: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -319,6 +329,7 @@ async def test_a_bug_in_looking_into_a_certificate_is_logged_once(
     assert record.exc_info is not None
 
 
+@pytest.mark.slow
 async def test_the_fingerprint_that_was_asked_for_holds_for_a_ca_pinned_anew_too(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -263,6 +263,7 @@ async def test_a_session_over_tls_from_the_first_byte_to_the_last() -> None:
 # --- cancelling -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True])
 def test_cancelling_at_any_step_leaves_no_socket(tls: bool) -> None:
     async def main(canceller: SteppingCancel) -> bool:

@@ -65,6 +65,7 @@ def test_a_replay_from_the_limit_on_is_asked_for_again_by_nodes() -> None:
     assert (named, statistics.replays_assumed) == (60, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "faults", [BrokerFaults(websocket_queue=True), BrokerFaults(replay_limit=REPLAY_LIMIT)], ids=["websocket", "cut"]
 )

@@ -197,6 +197,7 @@ async def test_i11_closing_survives_a_peer_that_breaks_meanwhile() -> None:
     assert broker.connection.said_goodbye
 
 
+@pytest.mark.slow
 def test_i11_cancelling_at_any_step_closes_and_never_cuts_a_packet() -> None:
     """Reads single bytes, so that a sender that can be cut is cut."""
     ended = 0

@@ -193,6 +193,7 @@ def _fragments(messages: list[tuple[bytes, list[int], bool]]) -> Iterator[bytes]
 # --- cancelling ---
 
 
+@pytest.mark.slow
 def test_cancelling_at_any_step_of_receiving_loses_nothing() -> None:
     async def main(canceller: SteppingCancel) -> bool:
         async with connected() as (stream, peer, _), trio.open_nursery() as nursery:
@@ -222,6 +223,7 @@ def test_cancelling_at_any_step_of_receiving_loses_nothing() -> None:
             assert 20 < step < 499
 
 
+@pytest.mark.slow
 def test_cancelling_at_any_step_of_a_life_leaves_nothing() -> None:
     async def main(canceller: SteppingCancel) -> bool:
         ours, theirs = memory_stream_pair()
@@ -563,6 +565,7 @@ async def test_what_trips_up_the_protocol_s_task_breaks_the_stream() -> None:
         assert below.closed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", ["empty", "single"])
 async def test_a_message_in_endless_fragments_breaks_the_stream(parts: str) -> None:
     async with connected(max_message=1000) as (stream, peer, below):
@@ -587,6 +590,7 @@ async def test_a_peer_is_not_read_from_while_nobody_takes() -> None:
             assert below.taken - len(data) < 200_000
 
 
+@pytest.mark.slow
 async def test_the_peer_feels_a_slow_reader() -> None:
     ours, theirs = trio.testing.lockstep_stream_pair()
     async with (

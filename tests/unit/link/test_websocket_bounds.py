@@ -50,6 +50,7 @@ async def test_who_has_waited_once_and_takes_no_more_is_not_read_for() -> None:
         assert below.taken < 3 * ENOUGH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [0, 1])
 async def test_a_message_may_be_spread_over_so_many_bytes_and_no_more(more: int) -> None:
     async with connected(max_message=1000) as (stream, peer, _), trio.open_nursery() as nursery:

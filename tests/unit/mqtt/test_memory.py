@@ -68,6 +68,7 @@ def test_a_paho_that_does_nothing_is_found_out(method: str, monkeypatch: pytest.
     assert_check_fails()
 
 
+@pytest.mark.slow
 def test_importing_starts_no_thread_and_opens_nothing() -> None:
     script = """
         import os, sys, threading

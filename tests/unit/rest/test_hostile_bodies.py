@@ -85,6 +85,7 @@ def is_fine(call: str, body: str) -> bool:
     return call.endswith("/fqdn") and (body in OBJECTS or (body == "empty" and not call.startswith("GET")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("body", BODIES)
 async def test_a_success_with_rubbish(call: str, body: str) -> None:
@@ -208,6 +209,7 @@ FIELDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "path"), FIELDS, ids=str)
 async def test_a_field_is_taken_as_it_should_be_or_named(call: str, path: tuple[str, ...]) -> None:
     rules = {**TAKEN, **(_REGISTERED if "register" in call else _ROTATED if "PUT" in call else {})}
@@ -264,6 +266,7 @@ async def test_credentials_that_are_null_are_a_registration_all_the_same() -> No
     assert registered.access_token
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("cut", [0.0, 0.3, 0.99])
 async def test_an_answer_that_breaks_off_is_worth_a_retry(call: str, cut: float) -> None:
@@ -300,6 +303,7 @@ async def test_nothing_is_decompressed(call: str) -> None:
     assert "too large" not in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
     "status", [300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 409, 412, 413, 418, 422, 429, 500, 502, 503, 599]

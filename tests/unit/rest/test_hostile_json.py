@@ -71,6 +71,7 @@ def check(said: dict[str, bytes]) -> list[object]:
     return results
 
 
+@pytest.mark.slow
 @given(st.data(), st.sampled_from(["200 OK", "201 Created", "422 Unprocessable", "500 Oops"]))
 def test_whatever_json(data: st.DataObject, status: str) -> None:
     said = {
@@ -82,6 +83,7 @@ def test_whatever_json(data: st.DataObject, status: str) -> None:
     event("some were taken" if taken else "none was taken")
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_whatever_body(body: bytes) -> None:
     check(dict.fromkeys(CALLS, answer(body)))
@@ -105,6 +107,7 @@ _PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(_PIECES | st.binary(max_size=8), max_size=8).map(b"".join))
 def test_whatever_bytes(said: bytes) -> None:
     check(dict.fromkeys(CALLS, said))

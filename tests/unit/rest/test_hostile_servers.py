@@ -131,6 +131,7 @@ NO_HTTP = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("said", NO_HTTP, ids=lambda said: ascii(said[:60]))
 async def test_what_is_no_http_is_no_connection(call: str, said: bytes) -> None:

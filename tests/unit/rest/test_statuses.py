@@ -88,6 +88,7 @@ def check(result: Any, cell: str) -> None:
         assert type(result) is getattr(errors, f"SpanPanel{cell}Error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "column", "cell"), REFUSALS)
 async def test_a_status(name: str, column: str, cell: str) -> None:
     for status in STATUSES[column]:

@@ -322,6 +322,7 @@ def test_there_are_recordings() -> None:
     assert {"flat32-a-cold", "flat32-b-sigkill"} <= RECORDINGS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RECORDINGS))
 def test_every_field_of_every_snapshot_is_what_the_panel_published_last(name: str) -> None:
     session, snapshots = Session(), list[SpanPanelSnapshot]()

@@ -153,6 +153,7 @@ def live() -> Life:
     return life
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", AWAY)
 @pytest.mark.parametrize("device", CHILDREN)
 def test_lesson_b_a_childs_state_never_blocks_a_connect(device: str, state: str) -> None:
@@ -166,6 +167,7 @@ def test_lesson_b_a_childs_state_never_blocks_a_connect(device: str, state: str)
     assert life.look().pending_devices == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", AWAY)
 @pytest.mark.parametrize("device", CHILDREN)
 def test_a_child_that_goes_and_comes_back_is_no_edge_and_its_values_are_back_when_settled(

@@ -401,6 +401,7 @@ def test_there_are_recordings() -> None:
     assert {"parentchild-a-cold", "parentchild-b-sigkill"} <= RECORDINGS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RECORDINGS))
 def test_every_field_of_every_snapshot_is_what_the_panel_published_last(name: str) -> None:
     session, seen = Session(), 0
@@ -413,6 +414,7 @@ def test_every_field_of_every_snapshot_is_what_the_panel_published_last(name: st
     assert other == snapshot  # I4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RECORDINGS))
 def test_i3_a_replay_in_any_order_and_twice_ends_in_the_same_snapshot(name: str) -> None:
     messages = replay(name)

@@ -256,6 +256,7 @@ ALSO: Mapping[str, set[tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_property_moves_its_own_field_and_no_other() -> None:
     panel = full_house()
     before = panel.snapshot()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,7 @@ ANYTHING: Final = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(ANYTHING, max_size=8))
 def test_i9_whatever_is_published_there_is_a_snapshot_of_it(messages: list[tuple[str, bytes]]) -> None:
     panel = full_house()
@@ -163,6 +165,7 @@ def numbers(plain: Mapping[str, Any]) -> Iterator[float]:
             yield value
 
 
+@pytest.mark.slow
 @given(TREES, READINGS)
 def test_i4_i5_i9_a_random_tree_of_random_devices_has_a_snapshot_and_no_number_is_invented(
     devices: dict[str, tuple[str, Any, list[str], bool]], readings: dict[str, bytes]

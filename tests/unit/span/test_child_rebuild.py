@@ -336,6 +336,7 @@ def order(snapshot: SpanPanelSnapshot) -> tuple[str, ...]:
     return (*snapshot.circuits, *snapshot.pv_inverters, *snapshot.evse, *snapshot.away_devices)
 
 
+@pytest.mark.slow
 def test_i4_incremental_equals_from_scratch_and_i3_whatever_the_order_for_any_tree_of_devices() -> None:
     seen: Counter[str] = Counter()
 

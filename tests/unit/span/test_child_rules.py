@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from span_trio.snapshot import SpanPanelSnapshot
+from span_trio.span.battery_sign import CONTRADICTIONS
 from tests.unit.span.child_helpers import ChildPanel, full_house
 from tests.unit.span.child_house import BESS, DRIVE, KITCHEN, MID, PV, ROOT, SOLAR, UP, House, describe, house
 
@@ -403,6 +404,25 @@ def test_a_sign_that_was_told_stays_told() -> None:
     assert battery_power(panel.publish(BESS, {"meter/active-power": "300"})) == 300.0
 
 
+def test_a_torn_pair_changes_the_sign_for_two_bursts_at_most() -> None:
+    panel = panel_of(WITH_MID, {FIRMWARE: "sim/v0.9.0", METER: "1000", FLOW: "1000"})  # torn: charging no more
+    shown = [battery_power(panel.snapshot())]
+    for power in range(1001, 1001 + CONTRADICTIONS):
+        panel.message(METER, f"{power}")
+        panel.message(FLOW, f"-{power}")
+        shown.append(battery_power(panel.snapshot()))
+    assert shown == [-1000.0, -1001.0, -1002.0, 1003.0]
+
+
+def test_bursts_that_contradict_now_and_then_do_not_change_the_sign() -> None:
+    panel = panel_of(WITH_MID, {FIRMWARE: "sim/v0.9.0", METER: "1000", FLOW: "-1000"})
+    assert battery_power(panel.snapshot()) == 1000.0
+    for power, flow in ((1001, "1"), (1002, "2"), (1003, "-3"), (1004, "4"), (1005, "5")):
+        panel.message(METER, f"{power}")
+        panel.message(FLOW, flow)
+        assert battery_power(panel.snapshot()) == power
+
+
 def test_a_sign_that_was_told_of_another_firmware_is_not_told() -> None:
     panel = panel_of(WITH_MID, {FIRMWARE: "sim/v0.8.0", METER: "1000", FLOW: "1000"})
     assert battery_power(panel.snapshot()) == -1000.0
@@ -421,6 +441,7 @@ def test_flows_keep_their_signs_in_either_build() -> None:
 # --- what moves a computed field, moves it at once --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_i4_every_pair_of_inputs_in_either_order() -> None:
     inputs = [
         (ASSERTED, "OFF_GRID"),

@@ -156,6 +156,7 @@ _NODES = st.dictionaries(
 _KINDS = st.sampled_from(["circuit", "evse", "bess", "lugs", "mid", "pump"])
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(_KINDS, _NODES, st.sampled_from(["ready", "lost", "init"])), max_size=5),
     _NODES,

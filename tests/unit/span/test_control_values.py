@@ -270,6 +270,7 @@ _DATATYPES = st.sampled_from([None, *Datatype])
 _FORMATS = st.sampled_from([None, "6:48", "0:1:0.1", "OPEN,CLOSED", "ON,OFF", "rgb", '{"type":"object"}', "", ":", "7"])
 
 
+@pytest.mark.slow
 @given(_DATATYPES, _FORMATS, st.sampled_from([RELAY, PRIORITY, LIMIT, ISLANDING]), _VALUES)
 def test_i9_whatever_is_declared_and_whatever_is_wanted_it_is_published_as_it_is_or_refused(
     datatype: str | None, form: str | None, control: Control, wanted: Any

@@ -255,6 +255,7 @@ def test_relay_controllable_declared_as_text_locks_unless_it_is_read_as_yes(payl
     assert find(panel, RELAY, KITCHEN).refusal is (RefusalReason.NOT_CONTROLLABLE if locked else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "control", "subject"),
     [

@@ -54,6 +54,7 @@ DECLARED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "unit", "datatype"), DECLARED)
 def test_a_parent_child_panel_declares_it(path: str, unit: str | None, datatype: str) -> None:
     assert tree().field_metadata()[path] == FieldMetadata(FieldPresence.DECLARED, unit, datatype)

@@ -287,6 +287,7 @@ def assert_published(snapshot: SpanPanelSnapshot, last: Mapping[str, bytes]) -> 
     return len(found)
 
 
+@pytest.mark.slow
 def test_i4_incremental_equals_from_scratch_i3_whatever_the_history_and_i5_no_number_is_invented() -> None:
     seen: Counter[str] = Counter()
 
