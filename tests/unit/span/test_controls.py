@@ -443,6 +443,13 @@ def test_a_value_that_is_refused_is_named_with_what_would_be_taken(
     assert said.format(subject) in str(caught.value)
 
 
+def test_where_a_format_shares_nothing_with_what_firmware_takes_nothing_will_do() -> None:
+    panel = full_house()
+    panel.redescribe(KITCHEN, switch__relay={"format": "AJAR,SHUT"})
+    with pytest.raises(SpanPanelCommandError, match="cannot be set to AJAR, only to nothing that is known: "):
+        published(panel, RELAY, KITCHEN, "AJAR")
+
+
 def test_only_a_relay_says_who_asked_for_it() -> None:
     assert find(FlatPanel(), RELAY, KITCHEN).requester_id == "relay-requester"
     assert find(FlatPanel(), PRIORITY, KITCHEN).requester_id is None
