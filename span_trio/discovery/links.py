@@ -261,7 +261,7 @@ def _point(mouth: socket.socket, place: _Place) -> None:
 def _open_socket(place: _Place, address: str, port: int, opened: contextlib.ExitStack) -> socket.socket:
     made = opened.enter_context(socket.socket(place.family, socket.SOCK_DGRAM))
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "SO_REUSEPORT"):
+    if sys.platform != "linux" and hasattr(socket, "SO_REUSEPORT"):  # Linux would give each packet to one socket only
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if place.family == socket.AF_INET6:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

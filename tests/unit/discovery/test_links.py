@@ -92,6 +92,15 @@ async def test_what_is_said_to_all_is_heard_by_all_and_what_is_said_to_one_by_on
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no other way to share a port")
+async def test_linux_does_not_share_out_what_is_said_to_all() -> None:
+    with held_port(kind=socket.SOCK_DGRAM) as port:
+        async with open_network(["127.0.0.1"], port=port) as network:
+            assert isinstance(network, links._Sockets)
+            sockets = [opened for link in network._links for opened in (link.ear, link.mouth)]
+            assert {opened.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) for opened in sockets} == {0}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address")
 async def test_who_is_not_on_the_link_is_not_heard(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> None:
     (loopback,) = [place for place in links._places(["127.0.0.1"]) if place.address == "127.0.0.1"]
