@@ -100,16 +100,23 @@ class PanelFinder:
         finally:
             self._waited_for = False
 
-    # --- the tasks ---
-
-    async def listen(self) -> None:
-        """Take note of what is heard, for ever."""
-        await self._network.listen(self._hear)
+    def hear(self, heard: Heard) -> None:
+        """Take note of a packet."""
+        if heard.sender.port != self._port:  # RFC 6762, section 6: nobody answers from another port
+            return
+        message = decode(heard.packet)
+        if message is not None and self._records.hear(
+            message,
+            interface=heard.interface,
+            scope=heard.scope,
+            source=heard.sender.address,
+            now=trio.current_time(),
+        ):
+            self._news.set()
 
     async def ask(self) -> NoReturn:
         """Ask at 0, 1, 3, 7 … s, and in between as soon as there is something new to ask; and look, for ever."""
-        pause, due = _FIRST_PAUSE, trio.current_time()
-        first = True
+        pause, due, first = _FIRST_PAUSE, trio.current_time(), True
         while True:
             open_questions = find_questions(self._records)
             questions = [question for question in open_questions if question not in self._asked]
@@ -156,19 +163,6 @@ class PanelFinder:
         self._closed = True
         self._lot.unpark_all()
 
-    def _hear(self, heard: Heard) -> None:
-        if heard.sender.port != self._port:  # RFC 6762, section 6: nobody answers from another port
-            return
-        message = decode(heard.packet)
-        if message is not None and self._records.hear(
-            message,
-            interface=heard.interface,
-            scope=heard.scope,
-            source=heard.sender.address,
-            now=trio.current_time(),
-        ):
-            self._news.set()
-
 
 @contextlib.asynccontextmanager
 async def discovering_panels(
@@ -201,7 +195,7 @@ async def discovering_panels(
         finder = PanelFinder(network, port)
         opened.callback(finder.close)
         nursery = await opened.enter_async_context(open_background())
-        nursery.start_soon(finder.listen)
+        nursery.start_soon(network.listen, finder.hear)
         nursery.start_soon(finder.ask)
         yield finder
 

@@ -28,10 +28,19 @@ _log = get_logger("span_trio.discovery")
 
 MDNS_PORT: Final = 5353
 _GROUPS: Final = {socket.AF_INET: "224.0.0.251", socket.AF_INET6: "ff02::fb"}
+# The options' level, and what they are called: join a group; speak on an interface; so many hops; hear what is said to
+# groups of other sockets (Linux, Python has no name for it).
+_OPTIONS: Final = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.IP_MULTICAST_IF, socket.IP_MULTICAST_TTL, 49),
+    socket.AF_INET6: (
+        socket.IPPROTO_IPV6,
+        socket.IPV6_JOIN_GROUP,
+        socket.IPV6_MULTICAST_IF,
+        socket.IPV6_MULTICAST_HOPS,
+        29,
+    ),
+}
 _HOPS: Final = 255  # what RFC 6762, section 11, wants
-# Linux: hear only those groups that this socket has joined itself. Python has no names for these.
-_IP_MULTICAST_ALL: Final = 49
-_IPV6_MULTICAST_ALL: Final = 29
 _PAUSE: Final = 1.0  # s after an error of a socket, which may be one that stays
 
 
@@ -46,14 +55,7 @@ class Peer:
 
 @attrs.frozen
 class Heard:
-    """A packet.
-
-    Attributes:
-        packet: its bytes.
-        sender: who sent it.
-        interface: the index of the network interface.
-        scope: its name, as it stands in a link-local address.
-    """
+    """A packet: who sent it, and the index and the name of the interface on which it came."""
 
     packet: bytes
     sender: Peer
@@ -80,11 +82,18 @@ class Network(Protocol):
 class _Place:
     """An address of ours on an interface."""
 
+    family: socket.AddressFamily
     name: str
     index: int
-    family: socket.AddressFamily
     address: str
     neighbourhood: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+    def numeric(self, address: str, port: int) -> Any:
+        """The address as a socket wants it, with nothing left to look up."""
+        if self.family == socket.AF_INET:
+            return address, port
+        plain = address.partition("%")[0]
+        return plain, port, 0, self.index if plain.startswith(("fe80:", "ff02:")) else 0
 
 
 @attrs.frozen
@@ -99,11 +108,7 @@ class _Link:
 async def open_network(
     interfaces: Collection[str] | None = None, *, port: int = MDNS_PORT
 ) -> AsyncGenerator[Network, None]:
-    """The network interfaces of this machine, as they are now.
-
-    Args:
-        interfaces: names or addresses of those to be used; ``None`` for all but the loopback.
-        port: another one than that of mDNS is for tests.
+    """The network interfaces of this machine, as they are now. The arguments are those of ``discovering_panels``.
 
     Raises:
         SpanPanelConnectionError: none of them can be used.
@@ -140,65 +145,53 @@ class _Sockets:
     async def send(self, packet: bytes, to: Peer | None = None) -> None:
         for number, link in enumerate(self._links):
             if to is None or to.link == number:
-                where = link.group if to is None else _numeric(link.place, to.address, to.port)
+                where = link.group if to is None else link.place.numeric(to.address, to.port)
                 try:
                     await link.mouth.sendto(packet, where)
                 except OSError as error:  # an interface that is down just now
                     _log.debug("nothing sent at %s: %s", link.place.name, error)
 
 
-async def _receive(source: trio.socket.SocketType, place: _Place) -> tuple[bytes, Any] | None:
-    """A packet, and from where; ``None``: not now."""
-    try:
-        return await source.recvfrom(MAX_PACKET)
-    except OSError as error:
-        _log.debug("nothing heard at %s: %s", place.name, error)
-        return None
-
-
 async def _pump(source: trio.socket.SocketType, place: _Place, number: int, hear: Hearer) -> None:
     scope = str(place.index) if sys.platform == "win32" else place.name
     while True:
-        heard = await _receive(source, place)
+        heard: tuple[bytes, Any] | None = None
+        try:
+            heard = await source.recvfrom(MAX_PACKET)
+        except OSError as error:
+            _log.debug("nothing heard at %s: %s", place.name, error)
         if heard is None:
             await trio.sleep(_PAUSE)
             continue
         packet, (address, port, *_) = heard
         plain = ipaddress.ip_address(address.partition("%")[0])
-        if not any(plain in network for network in place.neighbourhood):
-            continue  # only those on the link are neighbours (RFC 6762, section 11)
-        address = f"{plain}%{scope}" if plain.version == 6 and plain.is_link_local else str(plain)
-        hear(Heard(packet, Peer(number, address, port), place.index, scope))
+        if any(plain in network for network in place.neighbourhood):  # others are far away (RFC 6762, section 11)
+            address = f"{plain}%{scope}" if plain.version == 6 and plain.is_link_local else str(plain)
+            hear(Heard(packet, Peer(number, address, port), place.index, scope))
 
 
 def _places(interfaces: Collection[str] | None) -> Iterator[_Place]:
     """An address of each family on each of the interfaces that are wanted."""
-    known: list[str] = []
-    wanted: set[str] = set()
-    for adapter in ifaddr.get_adapters():
-        addresses = _addresses(adapter)
-        networks = tuple(
-            ipaddress.ip_network((address, ip.network_prefix), strict=False)
-            for address, ip in zip(addresses, adapter.ips, strict=True)
-        )
-        names = {adapter.name, adapter.nice_name, *addresses}
-        places: list[_Place] = []
-        known.append(adapter.nice_name)
-        for family in _GROUPS:
-            version = 4 if family == socket.AF_INET else 6
-            ours = [address for address in addresses if ipaddress.ip_address(address).version == version]
-            ours.sort(key=lambda address: (address not in (interfaces or ()), not _is_local(address)))
-            if ours and adapter.index is not None:
-                places.append(_Place(adapter.nice_name, adapter.index, family, ours[0], networks))
-        if interfaces is None:
-            if not any(ipaddress.ip_address(address).is_loopback for address in addresses):
-                yield from places
-        elif names & set(interfaces):
-            wanted |= names & set(interfaces)
-            yield from places
-    if interfaces is not None and (unknown := set(interfaces) - wanted):
-        there = ", ".join(known) or "none"
+    adapters = list(ifaddr.get_adapters())
+    names = [{adapter.name, adapter.nice_name, *_addresses(adapter)} for adapter in adapters]
+    wanted = set(interfaces or ())
+    if unknown := wanted.difference(*names):
+        there = ", ".join(adapter.nice_name for adapter in adapters) or "none"
         raise SpanPanelValidationError(f"no network interface {', '.join(sorted(unknown))}: there is {there}")
+    for adapter, called in zip(adapters, names, strict=True):
+        ours = [ipaddress.ip_address(address) for address in _addresses(adapter)]
+        is_meant = called & wanted if interfaces is not None else not any(address.is_loopback for address in ours)
+        if not is_meant or adapter.index is None:
+            continue
+        prefixes = [ip.network_prefix for ip in adapter.ips]
+        networks = tuple(ipaddress.ip_network(pair, strict=False) for pair in zip(ours, prefixes, strict=True))
+        for family in _GROUPS:
+            usable = [str(address) for address in ours if (address.version == 4) == (family == socket.AF_INET)]
+            usable.sort(
+                key=lambda address: (address not in wanted, not address.startswith("fe80:"))
+            )  # as mDNS wants it
+            if usable:
+                yield _Place(family, adapter.nice_name, adapter.index, usable[0], networks)
 
 
 def own_addresses() -> tuple[str, ...]:
@@ -211,51 +204,27 @@ def _addresses(adapter: ifaddr.Adapter) -> list[str]:
     return [ip.ip if isinstance(ip.ip, str) else ip.ip[0] for ip in adapter.ips]
 
 
-def _is_local(address: str) -> bool:
-    """Of link-local IPv6: what mDNS is to be spoken from."""
-    return ":" in address and ipaddress.ip_address(address).is_link_local
-
-
 def _open_link(place: _Place, port: int, opened: contextlib.ExitStack) -> _Link:
+    level, join, interface, hops, all_groups = _OPTIONS[place.family]
     group = _GROUPS[place.family]
+    here = socket.inet_aton(place.address) if place.family == socket.AF_INET else struct.pack("@I", place.index)
     with contextlib.ExitStack() as halfway:
         # Windows binds no socket to a group.
         ear = _open_socket(place, "" if sys.platform == "win32" else group, port, halfway)
-        _join(ear, place)
+        ear.setsockopt(level, join, socket.inet_pton(place.family, group) + here)
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # an old kernel hears more than it should
+                ear.setsockopt(level, all_groups, 0)
         mouth = _open_socket(place, place.address, port, halfway)
-        _point(mouth, place)
-        where = _numeric(place, group, port)
+        mouth.setsockopt(level, hops, _HOPS)
+        mouth.setsockopt(level, interface, here)
+        where = place.numeric(group, port)
         with socket.socket(place.family, socket.SOCK_DGRAM) as probe:  # which sends nothing
-            _point(probe, place)
+            probe.setsockopt(level, interface, here)
             probe.connect(where)  # IPv6 may have no route for multicast, on the loopback interface for one
         link = _Link(place, where, *map(trio.socket.from_stdlib_socket, (ear, mouth)))
         opened.push(halfway.pop_all())
         return link
-
-
-def _join(ear: socket.socket, place: _Place) -> None:
-    """Hear what is said to the group on this interface, and on no other."""
-    group = socket.inet_pton(place.family, _GROUPS[place.family])
-    if place.family == socket.AF_INET:
-        ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + socket.inet_aton(place.address))
-    else:
-        ear.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("@I", place.index))
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # an old kernel hears more than it should
-            if place.family == socket.AF_INET:
-                ear.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
-            else:
-                ear.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
-
-
-def _point(mouth: socket.socket, place: _Place) -> None:
-    """Speak to the group on this interface."""
-    if place.family == socket.AF_INET:
-        mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(place.address))
-        mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _HOPS)
-    else:
-        mouth.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, place.index)
-        mouth.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, _HOPS)
 
 
 def _open_socket(place: _Place, address: str, port: int, opened: contextlib.ExitStack) -> socket.socket:
@@ -263,16 +232,5 @@ def _open_socket(place: _Place, address: str, port: int, opened: contextlib.Exit
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if sys.platform != "linux" and hasattr(socket, "SO_REUSEPORT"):  # Linux would give each packet to one socket only
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if place.family == socket.AF_INET6:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    made.bind(_numeric(place, address, port))
+    made.bind(place.numeric(address, port))
     return made
-
-
-def _numeric(place: _Place, address: str, port: int) -> Any:
-    """The address as a socket wants it, with nothing left to look up."""
-    if place.family == socket.AF_INET:
-        return address, port
-    plain = address.partition("%")[0]
-    local = plain and (ipaddress.ip_address(plain).is_link_local or ipaddress.ip_address(plain).is_multicast)
-    return plain, port, 0, place.index if local else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, cast
 
 import attrs
@@ -39,6 +38,7 @@ class Kind(enum.IntEnum):
 
 
 ADDRESSES: Final = (Kind.A, Kind.AAAA)
+_KINDS: Final = frozenset(Kind)
 
 
 @attrs.frozen
@@ -93,12 +93,13 @@ def decode(packet: bytes) -> Message | None:
         incoming = _wire.DNSIncoming(packet)
         if not incoming.valid:
             return None
-        return Message(
-            incoming.is_query(),
-            tuple(_questions(incoming.questions)),
-            tuple(_records(incoming.answers())),
-            id=incoming.id,
+        asked = [asked for asked in incoming.questions if _matters(asked, _INTERNET, _ANY_CLASS)]
+        said = [(said, _data(said)) for said in incoming.answers() if _matters(said, _INTERNET)]
+        questions = tuple(Question(it.name, Kind(it.type), bool(it.unicast)) for it in asked)
+        answers = (
+            Record(it.name, Kind(it.type), data, int(it.ttl), bool(it.unique)) for it, data in said if data is not None
         )
+        return Message(incoming.is_query(), questions, tuple(answers), id=incoming.id)
     except Exception:  # noqa: BLE001 - a parser of strangers' bytes that is not ours: none of them may end a program
         _log.debug("no DNS message: %.80r", packet, exc_info=True)
         return None
@@ -117,18 +118,8 @@ def encode(message: Message) -> tuple[bytes, ...]:
     return tuple(outgoing.packets())
 
 
-def _questions(questions: Iterable[Any]) -> Iterable[Question]:
-    for question in questions:
-        if question.type in _KINDS and question.class_ in {_INTERNET, _ANY_CLASS} and _spelled(question.name):
-            yield Question(question.name, Kind(question.type), bool(question.unicast))
-
-
-def _records(records: Iterable[Any]) -> Iterable[Record]:
-    for record in records:
-        if record.type in _KINDS and record.class_ == _INTERNET and _spelled(record.name):
-            data = _data(record)
-            if data is not None:
-                yield Record(record.name, Kind(record.type), data, int(record.ttl), bool(record.unique))
+def _matters(entry: Any, *classes: int) -> bool:
+    return entry.type in _KINDS and entry.class_ in classes and _spelled(entry.name)
 
 
 def _data(record: Any) -> Data | None:
@@ -154,9 +145,6 @@ def _to_wire(record: Record) -> Any:
             return _wire.DNSPointer(*head, target)
         case address:
             return _wire.DNSAddress(*head, ipaddress.ip_address(address).packed)
-
-
-_KINDS: Final = frozenset(kind.value for kind in Kind)
 
 
 def _spelled(name: str) -> bool:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, TypeAlias
 
 import attrs
 
 from ..frozenmap import FrozenMap
 from ..homie import is_valid_id
 from ..plain import to_plain
-from .messages import ADDRESSES, Kind, Place, Question, Record
+from .messages import ADDRESSES, Kind, Place, Question
 from .records import Fact, Records
 from .services import BROWSED, PORTS, PREFIX, fold, name_of, read_text, take_apart
 
@@ -27,6 +27,9 @@ __all__ = ["DiscoveredPanel", "find_panels", "find_questions"]
 _MAKER: Final = "span.io"
 _MAX_PANELS: Final = 128
 _MAX_QUESTIONS: Final = 64
+
+_Told: TypeAlias = dict[tuple[str, Kind], list[Fact]]
+"""What is told of the services of a device, by service and kind."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,96 +78,76 @@ class DiscoveredPanel:
         return plain
 
 
-@attrs.define
-class _Device:
-    """What is told of the services of one base, by service and kind."""
-
-    base: str
-    facts: dict[tuple[str, Kind], list[Fact]] = attrs.field(factory=dict[tuple[str, Kind], "list[Fact]"])
-
-    def serial_number(self) -> str | None:
-        """Whose this is, if it is a SPAN panel's.
-
-        Who says in ``_device-info._tcp`` that SPAN made it is believed, and so is who names another maker. Some public
-        simulators announce ``_ebus._tcp`` only: there the name tells. What cannot be a serial number is none: others
-        make names of hosts and files of it.
-        """
-        told = self._told()
-        return told if told is not None and is_valid_id(fold(told)) else None
-
-    def _told(self) -> str | None:
-        info = _text([self], "info")
-        if "manufacturer" in info:
-            return info.get("serial_number") if fold(info["manufacturer"]) == _MAKER else None
-        if _text([self], "ebus").get("homie_domain") != "ebus":
-            return None
-        named = (take_apart(fact.record.name) for fact in self.facts.get(("ebus", Kind.TXT), ()))
-        return next((instance.spelled[len(PREFIX) :] for instance in named if instance is not None), None)
-
-    def is_stranger(self) -> bool:
-        """Whether it has said who it is, and that is no panel."""
-        return ("info", Kind.TXT) in self.facts and self.serial_number() is None
-
-
 def find_panels(records: Records) -> dict[str, DiscoveredPanel]:
     """The panels of which a serial number and an address are known, by serial number (folded)."""
-    found: dict[str, tuple[str, list[_Device]]] = {}
-    for device in _devices(records):
-        serial_number = device.serial_number()
+    found: dict[str, tuple[str, _Told]] = {}
+    for told in _devices(records).values():
+        serial_number = _serial_number(told)
         if serial_number is not None and (len(found) < _MAX_PANELS or fold(serial_number) in found):
-            found.setdefault(fold(serial_number), (serial_number, []))[1].append(device)
-    panels = {key: _panel(records, serial_number, devices) for key, (serial_number, devices) in found.items()}
+            _, whole = found.setdefault(fold(serial_number), (serial_number, {}))
+            for key, facts in told.items():
+                whole.setdefault(key, []).extend(facts)
+    panels = {key: _panel(records, serial_number, told) for key, (serial_number, told) in found.items()}
     return {key: panel for key, panel in panels.items() if panel is not None}
 
 
 def find_questions(records: Records) -> list[Question]:
-    """What is not known yet of those that are, or may be, panels."""
-    asked: dict[Question, None] = {}
-    for device in _devices(records):
-        if not device.is_stranger():
-            asked |= dict.fromkeys(_lacking(records, device))
+    """What is still to be asked: of what may be a panel, until it is known who it is, and where."""
+    devices = _devices(records).items()
+    asked = dict.fromkeys(question for base, told in devices for question in _lacking(records, base, told))
     return list(asked)[:_MAX_QUESTIONS]
 
 
-def _devices(records: Records) -> list[_Device]:
-    """In an order that does not depend on what was heard when."""
-    devices: dict[str, _Device] = {}
+def _devices(records: Records) -> dict[str, _Told]:
+    """By their base, in an order that does not depend on what was heard when."""
+    devices: dict[str, _Told] = {}
     for name, kind, facts in records.services():
         instance = take_apart(name)
         if instance is not None:
-            device = devices.setdefault(instance.base, _Device(instance.base))
-            device.facts.setdefault((instance.service, kind), []).extend(facts)
-    return [devices[base] for base in sorted(devices)]
+            devices.setdefault(instance.base, {}).setdefault((instance.service, kind), []).extend(facts)
+    return dict(sorted(devices.items()))
 
 
-def _lacking(records: Records, device: _Device) -> Iterator[Question]:
-    told = {service for service, _ in device.facts}
-    for service in BROWSED:
-        lacking = [kind for kind in (Kind.SRV, Kind.TXT) if (service, kind) not in device.facts]
-        if lacking and (service == "info" or service in told):
-            yield from (Question(name, kind) for name in _names(device, service) for kind in lacking)
-    if device.serial_number() is None:
+def _serial_number(told: _Told) -> str | None:
+    """Whose this is, if it is a SPAN panel's.
+
+    Who says in ``_device-info._tcp`` that SPAN made it is believed, and so is who names another maker. Some public
+    simulators announce ``_ebus._tcp`` only: there the name tells. What cannot be a serial number is none: others make
+    names of hosts and files of it.
+    """
+    info, serial_number = _text(told, "info"), None
+    if "manufacturer" in info:
+        serial_number = info.get("serial_number") if fold(info["manufacturer"]) == _MAKER else None
+    elif _text(told, "ebus").get("homie_domain") == "ebus":
+        named = (take_apart(fact.record.name) for fact in told["ebus", Kind.TXT])
+        serial_number = next((instance.spelled[len(PREFIX) :] for instance in named if instance is not None), None)
+    return serial_number if serial_number is not None and is_valid_id(fold(serial_number)) else None
+
+
+def _lacking(records: Records, base: str, told: _Told) -> Iterator[Question]:
+    is_panel = _serial_number(told) is not None
+    if not is_panel and ("info", Kind.TXT) in told:  # it has said who it is, and that is no panel
         return
-    for service in PORTS:
-        if (service, Kind.SRV) not in device.facts:
-            yield Question(name_of(device.base, service), Kind.SRV)
-    for host in _hosts([device]):
-        yield from (Question(host, kind) for kind in ADDRESSES if not records.of(host, kind))
+    heard_of = {service for service, _ in told}
+    for service in BROWSED:
+        lacking = [kind for kind in (Kind.SRV, Kind.TXT) if (service, kind) not in told]
+        if lacking and (service == "info" or service in heard_of):
+            pointed = [str(fact.record.data) for fact in told.get((service, Kind.PTR), ())]
+            names = dict.fromkeys(pointed) or [name_of(base, service)]  # as pointed at, or else as it must be
+            yield from (Question(name, kind) for name in names for kind in lacking)
+    if is_panel:
+        yield from (Question(name_of(base, it), Kind.SRV) for it in PORTS if (it, Kind.SRV) not in told)
+        for host in _hosts(told):
+            yield from (Question(host, kind) for kind in ADDRESSES if not records.of(host, kind))
 
 
-def _names(device: _Device, service: str) -> Iterable[str]:
-    """The names of a service: as pointed at, or else as it must be."""
-    pointed = [fact.record.data for fact in device.facts.get((service, Kind.PTR), ())]
-    return dict.fromkeys(name for name in pointed if isinstance(name, str)) or [name_of(device.base, service)]
-
-
-def _panel(records: Records, serial_number: str, devices: list[_Device]) -> DiscoveredPanel | None:
-    hosts = _hosts(devices)
+def _panel(records: Records, serial_number: str, told: _Told) -> DiscoveredPanel | None:
+    hosts = _hosts(told)
     facts = [fact for host in hosts for kind in ADDRESSES for fact in records.of(host, kind)]
-    addresses = {fact.record.data for fact in facts if isinstance(fact.record.data, str)}
+    addresses = {str(fact.record.data) for fact in facts}
     if not addresses:
         return None
-    info = _text(devices, "info")
+    info = _text(told, "info")
     return DiscoveredPanel(
         serial_number=serial_number,
         addresses=tuple(sorted(addresses, key=lambda address: _preference(address, address in records.speakers))),
@@ -172,11 +155,11 @@ def _panel(records: Records, serial_number: str, devices: list[_Device]) -> Disc
         model=info.get("model"),
         firmware_version=info.get("firmware_version"),
         hardware_version=info.get("hardware_version"),
-        http_port=_port(devices, "http") or _web_port(_text(devices, "ebus")),
-        https_port=_port(devices, "https"),
-        mqtts_port=_port(devices, "mqtts"),
-        ws_port=_port(devices, "ws"),
-        wss_port=_port(devices, "wss"),
+        http_port=_port(told, "http") or _web_port(_text(told, "ebus")),
+        https_port=_port(told, "https"),
+        mqtts_port=_port(told, "mqtts"),
+        ws_port=_port(told, "ws"),
+        wss_port=_port(told, "wss"),
         properties=FrozenMap(info),
     )
 
@@ -186,31 +169,28 @@ def _preference(address: str, spoke: bool) -> tuple[int, bool, int, str]:
     return 0 if parsed.version == 4 else 2 if parsed.is_link_local else 1, not spoke, int(parsed), address
 
 
-def _hosts(devices: Iterable[_Device]) -> list[str]:
-    """Where their services are; the shortest name first, which is the one without ``-2``."""
-    facts = [fact for device in devices for facts in device.facts.values() for fact in facts]
-    hosts = {
-        fold(fact.record.data.host): fact.record.data.host for fact in facts if isinstance(fact.record.data, Place)
-    }
+def _hosts(told: _Told) -> list[str]:
+    """Where the services are; the shortest name first, which is the one without ``-2``."""
+    data = [fact.record.data for facts in told.values() for fact in facts]
+    hosts = {fold(place.host): place.host for place in data if isinstance(place, Place)}
     return sorted(hosts.values(), key=lambda host: (len(host), host))
 
 
-def _newest(devices: Iterable[_Device], service: str, kind: Kind) -> Record | None:
+def _newest(told: _Told, service: str, kind: Kind) -> object:
     """What was told of a service last, which is not what was repeated last."""
-    facts = [fact for device in devices for fact in device.facts.get((service, kind), ())]
-    newest = max(facts, key=lambda fact: (fact.since, fact.order), default=None)
-    return None if newest is None else newest.record
+    newest = max(told.get((service, kind), ()), key=lambda fact: fact.order, default=None)
+    return None if newest is None else newest.record.data
 
 
-def _text(devices: Iterable[_Device], service: str) -> dict[str, str]:
-    record = _newest(devices, service, Kind.TXT)
-    return read_text(record.data) if record is not None and isinstance(record.data, bytes) else {}
+def _text(told: _Told, service: str) -> dict[str, str]:
+    text = _newest(told, service, Kind.TXT)
+    return read_text(text) if isinstance(text, bytes) else {}
 
 
-def _port(devices: Iterable[_Device], service: str) -> int | None:
+def _port(told: _Told, service: str) -> int | None:
     """0 is none."""
-    record = _newest(devices, service, Kind.SRV)
-    return (record.data.port or None) if record is not None and isinstance(record.data, Place) else None
+    place = _newest(told, service, Kind.SRV)
+    return (place.port or None) if isinstance(place, Place) else None
 
 
 def _web_port(ebus: dict[str, str]) -> int | None:

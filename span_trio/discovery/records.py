@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import attrs
 
@@ -21,19 +21,11 @@ _FORGOTTEN: Final = 2.5 * 3600  # s; everything is asked for each hour, see `fin
 
 @attrs.define
 class Fact:
-    """A record that was heard on one of our interfaces.
-
-    Attributes:
-        record: as it was heard first.
-        since: when that was, s.
-        at: when it was heard last, s.
-        order: tells two of the same moment apart.
-    """
+    """A record that was heard on one of our interfaces: as it was heard first, as how manieth, and when last, s."""
 
     record: Record
-    since: float
-    at: float
     order: int
+    at: float
 
 
 class Records:
@@ -46,9 +38,8 @@ class Records:
     def __init__(self) -> None:
         self._facts: Final[dict[tuple[str, Kind], dict[tuple[int, object], Fact]]] = {}
         self._hosts: set[str] = set()
-        self._told: set[str] = set()
-        self.speakers: set[str] = set()
-        """Those of the addresses told from which something was heard."""
+        self.speakers: Final[dict[str, None]] = {}
+        """The addresses from which something was heard."""
         self._count = 0
 
     def hear(self, message: Message, *, interface: int, scope: str, source: str, now: float) -> bool:
@@ -61,14 +52,15 @@ class Records:
             source: the address that it came from.
             now: s, on any clock.
         """
-        if message.query:
-            return False
-        new = False
-        for record in sorted(message.answers, key=lambda record: record.kind in ADDRESSES):  # after what names hosts
+        new = mattered = False
+        answers = () if message.query else message.answers
+        for record in sorted(answers, key=lambda record: record.kind in ADDRESSES):  # after what names hosts
             if self._matters(record):
                 new = self._take(_scoped(record, scope), interface, now) or new
-        if source in self._told and source not in self.speakers:
-            self.speakers.add(source)
+                mattered = True
+        if mattered and source not in self.speakers:
+            self.speakers[source] = None
+            _trim(self.speakers)
             new = True
         return new
 
@@ -84,15 +76,10 @@ class Records:
 
     def forget(self, now: float) -> None:
         """Drop what has not been heard for long, and what depends on it."""
-        for key, facts in list(self._facts.items()):
-            for place in [place for place, fact in facts.items() if fact.at < now - _FORGOTTEN]:
-                del facts[place]
-            if not facts:
-                del self._facts[key]
+        for key in list(self._facts):
+            self._drop(key, lambda _place, fact: fact.at < now - _FORGOTTEN)
         data = [fact.record.data for facts in self._facts.values() for fact in facts.values()]
         self._hosts = {fold(place.host) for place in data if isinstance(place, Place)}
-        self._told = {text for text in data if isinstance(text, str)}
-        self.speakers &= self._told
 
     def _matters(self, record: Record) -> bool:
         match record.kind, record.data:
@@ -101,69 +88,64 @@ class Records:
             case Kind.PTR, str(target):
                 instance = take_apart(target)
                 return instance is not None and SERVICES[instance.service].type == fold(record.name)
-            case Kind.TXT, bytes(text):
-                return len(text) <= _MAX_TEXT and take_apart(record.name) is not None
-            case Kind.SRV, _:
-                return take_apart(record.name) is not None
+            case ((Kind.TXT | Kind.SRV), data):
+                return take_apart(record.name) is not None and not (isinstance(data, bytes) and len(data) > _MAX_TEXT)
             case _:
                 return False
 
     def _take(self, record: Record, interface: int, now: float) -> bool:
-        key, content = _key(record)
+        key, place = _key(record), (interface, _content(record))
         if record.kind == Kind.PTR and not record.ttl:  # the service is gone, with all that was told of it
-            gone = [self._drop((key[0], kind), interface) for kind in (Kind.PTR, Kind.SRV, Kind.TXT)]
+            kinds = (Kind.PTR, Kind.SRV, Kind.TXT)
+            gone = [self._drop((key[0], kind), lambda it, _: it[0] == interface) for kind in kinds]
             return any(gone)
-        facts = self._facts.pop(key, {})
-        changed = False
-        if record.flush:  # what came a moment ago may be of the same breath (RFC 6762, section 10.2)
-            old = [it for it, fact in facts.items() if it[0] == interface and it[1] != content and fact.at < now - 1.0]
-            changed = bool(old)
-            for it in old:
-                del facts[it]
-        place = (interface, content)
-        if not record.ttl:
-            changed = facts.pop(place, None) is not None or changed
-        elif place in facts:
-            facts[place].at = now
-        elif len(facts) < _MAX_EACH:
-            self._add(facts, place, record, now)
-            changed = True
-        if facts:
-            self._facts[key] = facts  # at the end: what was heard longest ago makes room first
-        while len(self._facts) > _MAX_NAMES:
-            del self._facts[next(iter(self._facts))]
+        changed = self._drop(
+            key,
+            lambda it, fact: (
+                not record.ttl
+                if it == place  # what came a moment ago may be of the same breath (RFC 6762, section 10.2)
+                else record.flush and it[0] == interface and fact.at < now - 1.0
+            ),
+        )
+        if record.ttl:
+            facts = self._facts.setdefault(key, {})
+            if place in facts:
+                facts[place].at = now
+            elif len(facts) < _MAX_EACH:
+                self._count += 1
+                facts[place] = Fact(record, self._count, now)
+                changed = True
+                if isinstance(record.data, Place):
+                    self._hosts.add(fold(record.data.host))
+        _trim(self._facts)
         return changed
 
-    def _add(
-        self, facts: dict[tuple[int, object], Fact], place: tuple[int, object], record: Record, now: float
-    ) -> None:
-        self._count += 1
-        facts[place] = Fact(record, now, now, self._count)
-        match record.data:
-            case Place(host, _):
-                self._hosts.add(fold(host))
-            case str(text):
-                self._told.add(text)
-            case _:
-                pass
-
-    def _drop(self, key: tuple[str, Kind], interface: int) -> bool:
+    def _drop(self, key: tuple[str, Kind], is_over: Callable[[tuple[int, object], Fact], bool]) -> bool:
+        """Drop some of what is told of a name; whether there was any. The rest comes to the end: see `_trim`."""
         facts = self._facts.pop(key, {})
-        left = {place: fact for place, fact in facts.items() if place[0] != interface}
-        if left:
-            self._facts[key] = left
-        return len(left) < len(facts)
+        kept = {place: fact for place, fact in facts.items() if not is_over(place, fact)}
+        if kept:
+            self._facts[key] = kept
+        return len(kept) < len(facts)
 
 
-def _key(record: Record) -> tuple[tuple[str, Kind], object]:
-    """Where a record is kept, and its content. What points at a service is kept with that service."""
+def _trim(kept: dict[Any, Any]) -> None:
+    """What was heard longest ago makes room first."""
+    while len(kept) > _MAX_NAMES:
+        del kept[next(iter(kept))]
+
+
+def _key(record: Record) -> tuple[str, Kind]:
+    """Where a record is kept: what points at a service, with that service."""
+    return fold(str(record.data) if record.kind == Kind.PTR else record.name), record.kind
+
+
+def _content(record: Record) -> object:
     match record.data:
-        case str(target) if record.kind == Kind.PTR:
-            return (fold(target), Kind.PTR), None
         case Place(host, port):
-            return (fold(record.name), record.kind), (fold(host), port)
+            return fold(host), port
         case data:
-            return (fold(record.name), record.kind), data
+            return None if record.kind == Kind.PTR else data
 
 
 def _scoped(record: Record, scope: str) -> Record:

@@ -44,7 +44,9 @@ BROWSED: Final = ("info", "ebus")
 PORTS: Final = ("http", "https", "mqtts", "ws", "wss")
 PREFIX: Final = "span-"
 
-_RENAMED: Final = re.compile(r" (?:#\d+|\(\d+\))\Z")  # what a responder appends when a name is taken
+_KEYS: Final = {service.type: key for key, service in SERVICES.items()}
+# A label, perhaps with what a responder appends when a name is taken, and a type.
+_NAME: Final = re.compile(r"(.+?)(?: #\d+| \(\d+\))?\.(_[a-z-]+\._tcp\.local\.)", re.ASCII | re.IGNORECASE | re.DOTALL)
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -57,10 +59,8 @@ def fold(name: str) -> str:
 class Instance:
     """The name of a service, taken apart.
 
-    Attributes:
-        base: what the names of all services of a device begin with, folded (``span-nt-2143-c1akc``).
-        service: a key of `SERVICES`.
-        spelled: the base as it was spelled.
+    A key of `SERVICES`, and what the names of all services of a device begin with (``span-nt-2143-c1akc``), folded and
+    as it was spelled.
     """
 
     base: str
@@ -70,20 +70,17 @@ class Instance:
 
 def take_apart(name: str) -> Instance | None:
     """The parts of the name of a service that may be a panel's, or ``None``."""
-    folded = fold(name)
-    for service, (ending, suffix) in _ENDINGS.items():
-        if folded.endswith(ending):
-            label = _RENAMED.sub("", name[: -len(ending)])
-            if suffix and fold(label).endswith(suffix):
-                label = label[: -len(suffix)]
-            elif suffix and service != "ebus":  # there public simulators have no suffix
-                return None
-            base = fold(label)
-            return Instance(base, service, label) if base.startswith("" if service == "info" else PREFIX) else None
-    return None
-
-
-_ENDINGS: Final = {key: ("." + fold(service.type), fold(service.suffix)) for key, service in SERVICES.items()}
+    parts = _NAME.fullmatch(name)
+    service = None if parts is None else _KEYS.get(fold(parts[2]))
+    if parts is None or service is None:
+        return None
+    label, suffix = parts[1], SERVICES[service].suffix
+    if suffix and fold(label).endswith(fold(suffix)):
+        label = label[: -len(suffix)]
+    elif service not in BROWSED:  # but public simulators announce ``_ebus._tcp`` without a suffix
+        return None
+    base = fold(label)
+    return Instance(base, service, label) if service == "info" or base.startswith(PREFIX) else None
 
 
 def name_of(base: str, service: str) -> str:
@@ -97,11 +94,9 @@ def read_text(data: bytes) -> dict[str, str]:
     What is not UTF-8 has U+FFFD in its place; a key with no value is left out.
     """
     found: dict[str, str] = {}
-    at = 0
-    while at < len(data):
-        end = at + 1 + data[at]
-        key, _, value = data[at + 1 : end].partition(b"=")
+    while data:
+        key, _, value = data[1 : 1 + data[0]].partition(b"=")
         if key and value:
             found.setdefault(key.decode("ascii", "replace").lower(), value.decode("utf-8", "replace"))
-        at = end
+        data = data[1 + data[0] :]
     return found

@@ -271,6 +271,15 @@ def test_a_flood_of_addresses_is_bounded() -> None:
     assert len(panel.addresses) <= 16
 
 
+def test_a_flood_of_senders_is_bounded_and_only_who_tells_of_a_panel_counts() -> None:
+    records = Records()
+    for number in range(3000):
+        hear(records, *panel_records(), source=f"10.0.{number // 256}.{number % 256}")
+    hear(records, Record("printer._ipp._tcp.local.", Kind.SRV, Place("printer.local.", 631)), source="10.9.9.9")
+    assert len(records.speakers) == 1024
+    assert "10.9.9.9" not in records.speakers
+
+
 def test_an_absurd_text_is_left_out() -> None:
     assert panels_of(*panel_records(**{f"key{n}": "x" * 200 for n in range(12)})) == []
 
