@@ -155,19 +155,16 @@ class _Sockets:
 async def _pump(source: trio.socket.SocketType, place: _Place, number: int, hear: Hearer) -> None:
     scope = str(place.index) if sys.platform == "win32" else place.name
     while True:
-        heard: tuple[bytes, Any] | None = None
         try:
-            heard = await source.recvfrom(MAX_PACKET)
+            while True:
+                packet, (address, port, *_) = await source.recvfrom(MAX_PACKET)
+                plain = ipaddress.ip_address(address.partition("%")[0])
+                if any(plain in network for network in place.neighbourhood):  # others are far (RFC 6762, section 11)
+                    address = f"{plain}%{scope}" if plain.version == 6 and plain.is_link_local else str(plain)
+                    hear(Heard(packet, Peer(number, address, port), place.index, scope))
         except OSError as error:
             _log.debug("nothing heard at %s: %s", place.name, error)
-        if heard is None:
-            await trio.sleep(_PAUSE)
-            continue
-        packet, (address, port, *_) = heard
-        plain = ipaddress.ip_address(address.partition("%")[0])
-        if any(plain in network for network in place.neighbourhood):  # others are far away (RFC 6762, section 11)
-            address = f"{plain}%{scope}" if plain.version == 6 and plain.is_link_local else str(plain)
-            hear(Heard(packet, Peer(number, address, port), place.index, scope))
+        await trio.sleep(_PAUSE)
 
 
 def _places(interfaces: Collection[str] | None) -> Iterator[_Place]:
