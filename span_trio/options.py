@@ -100,10 +100,11 @@ class PanelOptions:
     """How long values of before a panel's restart may go unrepublished until they count as current again."""
     child_patience: float = attrs.field(default=10.0, validator=_not_negative)
     """How long a new child device may keep the panel from being live."""
-    max_silence: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
-    """How long no value may come until the panel is not live any more, though its broker is alive; nor is it live
-    before the first one. What the broker has retained does not count. ``None``: 60 s for a bridge; without limit for
-    the panel's own broker, which says itself when the panel is lost."""
+    max_silence: float = attrs.field(default=60.0, validator=_positive)
+    """How long no value may come until the panel is not live any more, though its broker is alive. A panel speaks about
+    once a second. What the broker has retained does not count: in every session the panel is live with the first value
+    that it publishes, a second later or so, and again so after it was not ready. Infinity: there is no limit, and what
+    is retained is believed."""
     auth_grace: float = attrs.field(default=900.0, validator=_not_negative)
     """How long a panel that was live may refuse the credentials until that ends the block: somebody rotates the
     passphrase, a panel boots. Until then they are read from their source, and tried, again and again."""
@@ -118,13 +119,6 @@ class PanelOptions:
         default=256, validator=_check(partial(is_count, least=2), "a whole number, 2 or more")
     )
     """How many edges are kept for slow readers."""
-
-    @property
-    def silence_limit(self) -> float:
-        """``max_silence``, decided; infinity for never."""
-        if self.max_silence is not None:
-            return self.max_silence
-        return 60.0 if self.source == "bridge" else float("inf")
 
     @property
     def encrypted(self) -> bool:

@@ -6,6 +6,7 @@ Puts the three machines of the core together: `Accumulator` (is the tree live?),
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -54,7 +55,7 @@ class PanelTracker:
             settle=options.settle,
             first_patience=options.ready_timeout / 2,
             patience=options.child_patience,
-            max_silence=options.silence_limit,
+            max_silence=options.max_silence if watch else math.inf,  # nobody expects a recording to speak
             watch=watch,
             demand=self._demand,
         )

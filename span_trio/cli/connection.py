@@ -93,8 +93,9 @@ _OPTIONS = (
     click.option(
         "--max-silence",
         type=click.FloatRange(min=0, min_open=True),
-        help="Seconds without a value until the panel is not live any more; nor is it before the first. inf: no limit. "
-        "[default: bridge: 60; panel: inf]",
+        default=60.0,
+        show_default=True,
+        help="Seconds without a value until the panel is not live any more; nor is it before the first. inf: no limit.",
     ),
     click.option(
         "--domain",
@@ -145,7 +146,7 @@ def panel_options(command: Callable[..., None]) -> Callable[..., None]:
         port: int | None,
         websocket_path: str,
         source: Any,
-        max_silence: float | None,
+        max_silence: float,
         domain: str,
         http_port: int,
         https_port: int,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.rule import Rule
@@ -59,7 +58,12 @@ def render(
 def _flows(snapshot: SpanPanelSnapshot) -> RenderableType:
     """Where power comes from and goes to, in the words of people and not in the panel's signs."""
     cells = [_grid(snapshot), _house(snapshot), _solar(snapshot), _battery(snapshot)]
-    return Panel(Columns([cell for cell in cells if cell is not None], expand=True, equal=True), border_style="dim")
+    row = Table.grid(expand=True, padding=(0, 1))  # one row, however narrow: the height is reckoned with it
+    there = [cell for cell in cells if cell is not None]
+    for _ in there:
+        row.add_column(no_wrap=True, overflow="ellipsis")
+    row.add_row(*there)
+    return Panel(row, border_style="dim")
 
 
 def _cell(name: str, figure: str, remark: str, style: str) -> RenderableType:

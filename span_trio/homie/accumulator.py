@@ -3,7 +3,7 @@
 The rules of this room:
 
 * Live is: link up, and replay barrier passed, and root ``$state`` = ready, and no pending device, and values
-  confirmed, and (where that is asked for) not silent. ``Accumulator._obstacle`` is that sentence; nothing else decides.
+  confirmed, and (where that is limited) not silent. ``Accumulator._obstacle`` is that sentence; nothing else decides.
 * It is judged message by message, in wire order: a batch may merge snapshots, never edges (I1). Edges alternate, the
   first is online.
 * A device's replay is complete when its *own* barrier has passed. A device that is declared as a child is pending until
@@ -30,12 +30,14 @@ from typing import Final, TypeAlias
 from ..enums import ConnectionReason
 from .edges import ConnectionEdge, Obstacle
 from .forest import Forest
+from .hearing import Hearing
 from .kinship import Stranger, in_words
 from .lifecycle import UNCONFIRMED, DeviceState, Lifecycle
 from .messages import Instant, Message
 from .overflow import Retries
 from .slots import Fallback, Limits
 from .subscriptions import Request, SubscriptionPlan
+from .topics import state_topic
 
 __all__ = ["Accumulator", "Demand"]
 
@@ -44,6 +46,7 @@ Demand: TypeAlias = Callable[[Forest], tuple[Obstacle, bool] | None]
 
 _GIVEN_UP: Final = float("-inf")
 _NEVER: Final = float("inf")
+_READY: Final = DeviceState.READY.encode()
 _DOUBTED: Final = {Lifecycle.READY: Lifecycle.SETTLING, Lifecycle.PAUSED: Lifecycle.RETURNING}
 
 
@@ -61,9 +64,10 @@ class Accumulator:
         watch: whether to ask for the descriptions of all devices on the broker. Without it they are expected to come
             unasked, as in a recording, and are kept.
         demand: what else it needs to be live; what has a limit is waited for for ``patience``.
-        max_silence: how long (s) no value may be published until the tree counts as silent; where it is limited, it
-            counts as silent until the first one. Survives links: what a broker has retained is no sign of life. After
-            a silence, what was known before has to be confirmed, as after ``lost``.
+        max_silence: how long (s) no value may be published until the tree counts as silent. Where it is limited, what a
+            broker has retained is no sign of life: the tree is silent until the first value of an epoch, and until the
+            first one behind a ``$state`` other than ready. After a silence that was longer, or before a first value
+            that was long in coming, what was known has to be confirmed, as after ``lost``.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Accumulator:
         self.watch: Final = watch
         self.demand: Final = demand
         self.fallback = fallback
+        self._state_topic: Final = state_topic(domain, root)
         self.epoch: int = 0
         self.forest: Forest = self._new_forest()
         self.obstacle: Obstacle | None = Obstacle(ConnectionReason.UNREACHABLE, "not connected yet")
@@ -97,8 +102,6 @@ class Accumulator:
         self._link: Obstacle | None = self.obstacle
         self._edges: list[ConnectionEdge] = []
         self._was_live = False
-        self._heard_at = _NEVER  # when a value was published last
-        self._silent = max_silence != _NEVER
         self._reset()
 
     def _new_forest(self) -> Forest:
@@ -107,6 +110,7 @@ class Accumulator:
         return forest
 
     def _reset(self) -> None:
+        self._hearing = Hearing(self.max_silence, settle=self.settle)
         self._members: list[str] = [self.root]
         self._strangers: Mapping[str, Stranger] = {}  # listed children that are another tree's, too or instead
         self._plan = SubscriptionPlan(self.domain)
@@ -139,15 +143,17 @@ class Accumulator:
 
     def receive(self, messages: Iterable[Message], now: Instant) -> None:
         """Messages of this epoch, in wire order."""
-        forest, wall, watching = self.forest, now.wall, self.max_silence != _NEVER
+        forest, wall, hearing = self.forest, now.wall, self._hearing
         forest.doubted = set(self._strangers)
         for message in messages:
             if forest.absorb(message, wall):
+                if message.topic == self._state_topic:
+                    hearing.turn(now.monotonic, ready=message.payload == _READY)
                 self._reshape(now)
             elif self._lifecycle in UNCONFIRMED:
                 self._confirm(message, now)
-            if watching and not message.retain:
-                self._hear(message.topic, now)
+            if hearing.counts:
+                self._hear(message, now)
             if self._demanding:
                 self._judge(now)
 
@@ -169,7 +175,7 @@ class Accumulator:
 
     def tick(self, now: Instant) -> None:
         """It is `deadline`, or later."""
-        self._silent = self._silent or now.monotonic >= self._heard_at + self.max_silence
+        self._hearing.tick(now.monotonic)
         for device in self._retries.due(now.monotonic):
             if self._plan.asks_for(device, self.forest):
                 self._retries.postpone(device, now.monotonic)
@@ -203,8 +209,8 @@ class Accumulator:
         times.extend(self._returning.values())
         if self._demanding and self._demand_until != _GIVEN_UP:
             times.append(self._demand_until)
-        if not self._silent and self.max_silence != _NEVER:
-            times.append(self._heard_at + self.max_silence)
+        if self._link is None:
+            times.extend(self._hearing.deadlines)
         return min(times, default=None)
 
     @property
@@ -274,6 +280,8 @@ class Accumulator:
         self._members = self.forest.members(self.root)
         strangers, self._strangers = self._strangers, self.forest.kinship.tree(self.root).strangers
         self._complete.update(self._plan.covered(self.forest))
+        if self.root in self._complete:
+            self._hearing.begin(now.monotonic)
         waiting: dict[str, float] = {}
         for child in (*self._members[1:], *self._strangers):
             if not (self._usable(child) or self._is_contested(child)):
@@ -290,17 +298,21 @@ class Accumulator:
         self._weigh(now)
         self._judge(now)
 
-    def _hear(self, topic: str, now: Instant) -> None:
+    def _hear(self, message: Message, now: Instant) -> None:
         """A value of a device of ours is a sign of life; what others publish (commands, say) is none."""
+        hearing, topic = self._hearing, message.topic
+        if message.retain:
+            hearing.replayed = hearing.replayed or self.forest.holds(topic)
+            return
         if self.forest.holder(topic) not in self._members or self.root not in self._complete:
             return
-        self._heard_at = now.monotonic
-        if self._silent:
-            self._silent = False
-            root = self.forest.devices[self.root]
-            if root.lifecycle in _DOUBTED:  # what came before the silence is of before, until it comes again
-                self._unconfirmed = self.forest.value_topics() - {topic}
-                root.lifecycle = _DOUBTED[root.lifecycle]
+        root = self.forest.devices[self.root]
+        if (
+            hearing.leaves_doubt(now.monotonic) and root.lifecycle in _DOUBTED
+        ):  # what came before the silence has to come again
+            self._unconfirmed = self.forest.value_topics() - {topic}
+            root.lifecycle = _DOUBTED[root.lifecycle]
+        if hearing.hear(now.monotonic):
             self._reshape(now)
 
     def _welcome(self, now: Instant) -> None:
@@ -411,7 +423,4 @@ class Accumulator:
             return Obstacle(ConnectionReason.REPLAY)
         if root.lifecycle is not Lifecycle.READY:
             return Obstacle(ConnectionReason.UNCONFIRMED)
-        if self._silent:
-            since = "yet" if self._heard_at == _NEVER else f"for {self.max_silence:g} s"
-            return Obstacle(ConnectionReason.SILENT_PANEL, f"no value {since}")
-        return None
+        return self._hearing.obstacle

@@ -5,6 +5,7 @@ Each figure is the best of several rounds, taken in turn, so that whatever else 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from itertools import groupby
@@ -57,7 +58,7 @@ def connected() -> Codec:
 
 def live_tracker(**options: float) -> PanelTracker:
     """A panel that is live."""
-    tracker = PanelTracker(ROOT, PanelOptions(**options))  # type: ignore[arg-type]
+    tracker = PanelTracker(ROOT, PanelOptions(**{"max_silence": math.inf, **options}))  # type: ignore[arg-type]
     tracker.link_up(1, NOW)
     tracker.tree.next_subscription()
     tracker.receive(REPLAY, NOW)

@@ -7,6 +7,7 @@ the same one twice costs nothing.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ def bare(version: int) -> bytes:
 
 def blocked(document: Callable[[int], bytes], *, topics: int = 0) -> tuple[float, int]:
     """How long a document takes until the next message can be taken, s; and its size."""
-    tracker = PanelTracker(ROOT, PanelOptions())
+    tracker = PanelTracker(ROOT, PanelOptions(max_silence=math.inf))
     tracker.link_up(1, NOW)
     tracker.tree.next_subscription()
     topic = f"ebus/5/{ROOT}/$description"
@@ -84,7 +85,7 @@ def reconnect() -> tuple[float, int]:
     found = [message for message in messages if message.topic.endswith("$description")]
     best = float("inf")
     for _ in range(ROUNDS):
-        tracker = PanelTracker("ebus-40t-001", PanelOptions())
+        tracker = PanelTracker("ebus-40t-001", PanelOptions(max_silence=math.inf))
         tracker.link_up(1, NOW)
         began = time.perf_counter()
         tracker.receive(found, NOW)

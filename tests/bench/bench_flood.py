@@ -6,6 +6,7 @@ alone with its own thread and socket, which only counts.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ async def by_span_trio(broker: Broker, *, tls: bool) -> tuple[float, float, int]
     """CPU seconds, seconds, and snapshots that a reader has seen."""
     credentials = SpanCredentials(serial_number=ROOT, ca_pem=broker.ca_pem)
     options = PanelOptions(
+        max_silence=math.inf,
         transport="mqtts" if tls else "mqtt",
         mqtts_port=broker.tls_port,
         mqtt_port=broker.port,

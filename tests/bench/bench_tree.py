@@ -7,6 +7,7 @@ Beside them span-panel-api's flat parser, in a virtual environment of its own, w
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class House:
 
     def tracker(self) -> PanelTracker:
         """A panel that is live."""
-        tracker = PanelTracker(self.root, PanelOptions(snapshot_interval=0.0))
+        tracker = PanelTracker(self.root, PanelOptions(max_silence=math.inf, snapshot_interval=0.0))
         tracker.link_up(1, NOW)
         tracker.receive(self.replay, NOW)
         while tracker.tree.next_subscription() is not None:

@@ -1,6 +1,7 @@
 """span_trio's part of `bench_steady.py`: as `peer_steady.py`, and with the same arguments."""
 
 import json
+import math
 import sys
 import time
 
@@ -14,6 +15,7 @@ async def main() -> None:
     serial, port, _http_port, transport, warm_up, seconds, ca_file = sys.argv[1:]
     ca_pem = await trio.Path(ca_file).read_text()
     options = PanelOptions(
+        max_silence=math.inf,
         transport="mqtts" if transport == "tls" else "mqtt",
         mqtt_port=int(port),
         mqtts_port=int(port),

@@ -73,13 +73,16 @@ class Panel:
         self._recording = recording(serial_number)
         self.broker = Broker({message.topic: message.payload for _, message in self._recording if message.retain})
 
-    async def live(self) -> None:
-        """Say the rest of it, each message when it came."""
+    async def live(self, dies: bool) -> None:
+        """Say the rest of it, each message when it came; then the last one, once a second, unless it dies."""
         began = trio.current_time()
-        for t, message in self._recording:
-            if not message.retain:
-                await trio.sleep_until(began + t)
-                self.broker.publish(message.topic, message.payload)
+        said = [recorded for recorded in self._recording if not recorded.message.retain]
+        for t, message in said:
+            await trio.sleep_until(began + t)
+            self.broker.publish(message.topic, message.payload)
+        while not dies:
+            await trio.sleep(1)
+            self.broker.publish(said[-1].message.topic, said[-1].message.payload)
 
 
 @attrs.frozen
@@ -121,6 +124,8 @@ class House:
     """What the brokers ask for from then on: somebody has rotated the passphrase."""
     new_ca: trustme.CA | None = None
     """Whose certificates the panels have from then on."""
+    dies: bool = False
+    """Whether the panels say nothing more when the recording is over."""
     says: list[tuple[float, str, str]] = attrs.field(factory=list[tuple[float, str, str]])
     """What else the first panel publishes: when, in seconds, on which path below it, and what."""
     tunnel: int | None = None
@@ -218,7 +223,7 @@ class House:
         self.away = set()
         async with trio.open_nursery() as nursery:
             for panel in self.panels.values():
-                nursery.start_soon(panel.live)
+                nursery.start_soon(panel.live, self.dies)
             nursery.start_soon(self._hang_up)
             for said in self.says:
                 nursery.start_soon(self._say, *said)

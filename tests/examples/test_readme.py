@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import io
 import json
+import math
 import re
 import shlex
 import tomllib
@@ -84,7 +85,7 @@ def test_the_example_with_a_panel(text: str, broker: Broker, monkeypatch: pytest
     async def open_here(*arguments: Any, **named: Any) -> AsyncGenerator[span_trio.SpanPanel, None]:
         opened.append(inspect.signature(open_for_real).bind(*arguments, **named))
         here = span_trio.SpanCredentials(serial_number=ROOT, ca_pem=broker.ca_pem)
-        options = span_trio.PanelOptions(mqtts_port=broker.tls_port, snapshot_interval=0)
+        options = span_trio.PanelOptions(max_silence=math.inf, mqtts_port=broker.tls_port, snapshot_interval=0)
         async with open_for_real("127.0.0.1", credentials=here, options=options) as panel:
             yield panel
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import subprocess
 import sys
@@ -200,7 +201,7 @@ async def _play(lab: Lab, number: int, share: Sequence[int], seed: int, findings
     await lab.nursery.start(device.run, broker.port)
     await wait_until(lambda: device.announced > 0)
     proxy = await lab.proxy(broker.port)
-    watch = await lab.panel(proxy.port)
+    watch = await lab.panel(proxy.port, max_silence=math.inf)  # this device speaks when it is spoken to
     world = World(broker, proxy, device, watch.panel, random.Random(f"{seed}/{number}"), findings)  # noqa: S311
     for (fault, (harm, _)), times in zip(FAULTS.items(), share, strict=True):
         for _ in range(times):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import sys
 import time
 from pathlib import Path
@@ -49,7 +50,7 @@ class Round:
 async def play(what: Round) -> None:
     """Open, read, close."""
     ports: dict[str, Any] = {f"{what.transport}_port": what.port}
-    options = PanelOptions(transport=what.transport, close_grace=what.closes_within, **ports)
+    options = PanelOptions(transport=what.transport, close_grace=what.closes_within, max_silence=math.inf, **ports)
     say("opening")
     async with open_span_panel("127.0.0.1", credentials=SpanCredentials(ca_pem=what.ca_pem), options=options) as panel:
         say("running")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -43,7 +44,7 @@ async def fifo(lab: Lab) -> None:
     broker = await lab.broker()
     await trio.to_thread.run_sync(broker.feed_house)
     store = lab.folder / "span.json"
-    options = PanelOptions(transport="mqtt", mqtt_port=broker.login_port)
+    options = PanelOptions(transport="mqtt", mqtt_port=broker.login_port, max_silence=math.inf)
     os.mkfifo(store)
     took: list[float] = []
     async with _timed(lab, took, "to be refused"):

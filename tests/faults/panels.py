@@ -8,13 +8,14 @@ from functools import partial
 import trio
 
 from span_trio import ConnectionReason
-from tests.faults.brokers import restart
+from tests.faults.brokers import CLEAN, restart
 from tests.faults.lab import HOST, Lab, Publisher
 from tests.faults.rows import row
 from tests.integration.bridge import bridge_to
 
 _STATE = {ConnectionReason.DEVICE_STATE}
 _SILENT = {ConnectionReason.SILENT_PANEL}
+_LOST = {ConnectionReason.LINK_LOST}
 _SILENCE = 2.0
 _NOTICED = _SILENCE + 0.6  # of a publisher that spoke up to half a second before it died
 _PUBLISHED = 2.5
@@ -59,7 +60,7 @@ async def without_a_will(lab: Lab) -> None:
         await publisher.start()
 
     await lab.outage(watch, die_and_come_back, reasons=_STATE, oldest=lambda: rounds[0])
-    lab.result.note = "nothing tells of it before it is back, 2 s later; max_silence would"
+    lab.result.note = "nothing tells of it before it is back, 2 s later; max_silence would, later"
     lab.account(watch)
 
 
@@ -69,6 +70,43 @@ async def without_a_will_but_watched(lab: Lab) -> None:
     publisher = await lab.publisher(broker)
     watch = await lab.panel(broker.port, max_silence=_SILENCE)
     await lab.outage(watch, partial(_dead, publisher), publisher.start, reasons=_SILENT, down=4, oldest=publisher.round)
+    lab.account(watch)
+
+
+@row("publisher gone for good, without a will", offline=61.0, online=_PUBLISHED)
+async def gone_for_good(lab: Lab) -> None:
+    """With the default of `PanelOptions.max_silence`."""
+    broker = await lab.broker()
+    publisher = await lab.publisher(broker)
+    watch = await lab.panel(broker.port)
+    await lab.outage(
+        watch, partial(_dead, publisher), publisher.start, reasons=_SILENT, down=63, oldest=publisher.round
+    )
+    lab.account(watch)
+
+
+@row("broker restarted from disk, publisher dead", offline=CLEAN, online=_PUBLISHED, alone=True, quick=True)
+async def back_from_disk(lab: Lab) -> None:
+    """It has every value of before, and ``ready``; nobody is there who says so."""
+    broker = await lab.broker(persistent=True)
+    publisher = await lab.publisher(broker)
+    watch = await lab.panel(broker.port)
+
+    async def harm() -> float:
+        _dead(publisher)
+        await trio.sleep(0.5)
+        harmed_at = trio.current_time()
+        broker.kill()
+        return harmed_at
+
+    async def stays_offline() -> None:
+        await restart(broker)()
+        await trio.sleep(5)
+        obstacle = watch.panel.obstacle
+        if obstacle is None or str(obstacle) != "silent panel: no value yet":
+            lab.result.failures.append(f"the obstacle with what was on disk is {obstacle}")
+
+    await lab.outage(watch, harm, publisher.start, reasons=_LOST, oldest=publisher.round, meanwhile=stays_offline)
     lab.account(watch)
 
 

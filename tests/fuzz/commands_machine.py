@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -87,7 +88,7 @@ DEMANDED: Final = {
 }
 """The share of runs that must have come to it: a machine that never confirms proves nothing."""
 
-_OPTIONS: Final = PanelOptions(transport="mqtt", fetch_schema=False)
+_OPTIONS: Final = PanelOptions(transport="mqtt", fetch_schema=False, max_silence=math.inf)
 _CREDENTIALS: Final = SpanCredentials(serial_number=ROOT)
 _LONGEST: Final = 100.0  # s: no call, and no closing, takes so long
 _HOOKS: Final[dict[str, float]] = {"tick": 0, "wait": 0.4, "long": 1.95, "no": 0, "late no": 0.4, "false": 0}

@@ -41,8 +41,6 @@ class Model(Said):
         self.edges: list[ModelEdge] = []
         self.was_live = False
         self.live = False
-        self.heard_at = float("inf")
-        self.silent = silence < float("inf")  # until the first value
         self._forget()
 
     def _forget(self) -> None:
@@ -88,8 +86,23 @@ class Model(Said):
         self.trusted = True
         self.settles_at: float | None = None
         self.unconfirmed: set[str] = set()
+        # Of silence:
+        self.heard_at: float | None = None
+        """When a value came last, in this epoch and since the panel was ready; ``None``: none did."""
+        self.expected_at: float | None = None
+        """Since when one is awaited."""
+        self.silent = False
+        self.stocked = False
+        """Whether the broker had a value."""
+        self.arrives_until: float | None = None
+        self.announced = False
+        """Whether it was there before it was ready."""
 
     # --- what happens ---
+
+    @property
+    def unheard(self) -> bool:
+        return self.silence < float("inf") and self.heard_at is None
 
     def link_up(self, epoch: int) -> None:
         self.epoch, self.link = epoch, None
@@ -116,6 +129,11 @@ class Model(Said):
             if place.kind == "description" and payload != (old or b""):
                 self._relate(place.device, payload, live=not retain)
             is_news = place.kind in {"state", "description"} and payload != (old or b"")
+            if is_news and text == topic(f"{ROOT}/$state"):
+                if payload != b"ready":
+                    self.heard_at, self.expected_at, self.announced = None, now, True
+                elif self.announced:
+                    self.arrives_until = None
             if is_news or self.overflowed.keys() != overflowed:
                 self.judge(now)
 
@@ -178,7 +196,8 @@ class Model(Said):
         return self.family.members
 
     def _value(self, text: str, payload: bytes, now: float, *, retain: bool) -> None:
-        overflowed, was_silent = set(self.overflowed), self.silent
+        overflowed, was_silent = set(self.overflowed), self.silent or self.unheard
+        long = self.silent or (self.unheard and self.expected_at is not None and now > self.expected_at + 5.0)
         self._keep(text, payload, now)
         if self.overflowed.keys() != overflowed:
             self.judge(now)
@@ -188,10 +207,17 @@ class Model(Said):
             self.unconfirmed.discard(text)
             if self.settles_at is not None and not self.awaited:
                 self.judge(now)
-        if not retain and text in self.heard and PLACES[text].device in self.members and ROOT in self.replayed:
+        if self.silence == float("inf") or text not in self.heard:
+            return
+        if retain:
+            self.stocked = True
+        elif PLACES[text].device in self.members and ROOT in self.replayed:
             self.heard_at, self.silent = now, False
+            if not self.stocked:
+                self.stocked, self.arrives_until = True, now + self.settle
             if was_silent:
-                self._doubt(text, now)
+                if long:
+                    self._doubt(text, now)
                 self.judge(now)
 
     def _doubt(self, text: str, now: float) -> None:
@@ -326,11 +352,15 @@ class Model(Said):
             self.exhausted.add(device)
         self.replayed |= self.whole
         self.replayed |= {name for name, nodes in self.by_nodes.items() if self._nodes(name) <= nodes}
+        if ROOT in self.replayed and self.expected_at is None:
+            self.expected_at = now
         self.judge(now)
 
     def tick(self, now: float, overflowed: Collection[str]) -> None:
         """Time has passed; ``overflowed`` are the devices that the library has not forgiven."""
-        self.silent = self.silent or now >= self.heard_at + self.silence
+        self.silent = self.silent or (self.heard_at is not None and now >= self.heard_at + self.silence)
+        if self.arrives_until is not None and now >= self.arrives_until:
+            self.arrives_until = None
         for device in set(self.overflowed) - set(overflowed):
             del self.overflowed[device]
             self.owed.add(device)
@@ -413,4 +443,6 @@ class Model(Said):
             return ConnectionReason.REPLAY
         if not self.trusted:
             return ConnectionReason.UNCONFIRMED
-        return ConnectionReason.SILENT_PANEL if self.silent else None
+        if self.silent or self.unheard:
+            return ConnectionReason.SILENT_PANEL
+        return None if self.arrives_until is None else ConnectionReason.REPLAY

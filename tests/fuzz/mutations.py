@@ -7,40 +7,45 @@ violation. When this was written they were caught after so many runs and steps, 
       mutation                                             runs   steps
 ====  ==================================================  =====  ======
 I1    every new obstacle is an edge                           2       0
-I1    edges of one batch are merged                          12     549
-I1    a slow reader loses single edges                       52    2341
-I2    the cell survives an edge                               8     341
-I2    what was published before an edge counts behind it     52    2289
-I2    the last snapshot is served while not live              6     176
+I1    edges of one batch are merged                           8     375
+I1    a slow reader loses single edges                       34    1562
+I2    the cell survives an edge                               6     273
+I2    what was published before an edge counts behind it      6     231
+I2    the last snapshot is served while not live              6     231
 I3    a value that comes before its description is lost       2       6
-I3    grandchildren do not belong                            52    2289
-I4    circuits do not follow what they feed                1102   45628
-I4    only what is urgent is dirty                           52    2303
-I5    the tree survives its link                            105    4682
-I5    an empty payload is an empty text                     161    6697
-I5    what does not parse leaves the old value                8     297
-I6    a counter that is cleared is zero                     490   20628
-I6    a counter that does not parse is zero                 217    9503
-I8    any number of devices is kept                         154    6432
-I8    any number of bytes is kept                           161    6749
-I8    what does not fit is only counted                       8     267
-I8    what overflowed is never asked for again              147    6077
-I9    a malformed topic raises                                8     285
-I9    a malformed message costs the rest of its batch         8     285
-I13   a childs own root is not asked for                     10     357
-I13   what was said of a child before is forgotten                    10     387
-I13   what a child has named is never over                  112    4704
-I13   who else lists a child is not asked for                10     357
-I13   who has listed a child is forgotten                   112    4654
-I13   what was kept of a stranger stays                      44    1949
-I13   what is retained for a stranger counts                112    4654
-I13   what comes of a stranger is kept                       10     359
-live  ready confirms the values of before                     8     293
-live  a silence leaves no doubt                             119    4789
-live  a device is usable before its barrier                  44    1949
-live  other trees are not looked for                          7     210
-live  a conflict passes like a device that is pending       105    4522
-time  what was published is still due                        12     549
+I3    grandchildren do not belong                             6     205
+I4    circuits do not follow what they feed                 297   13537
+I4    only what is urgent is dirty                           12     543
+I5    the tree survives its link                             12     535
+I5    an empty payload is an empty text                     220   10259
+I5    what does not parse leaves the old value               12     535
+I6    a counter that is cleared is zero                      73    3388
+I6    a counter that does not parse is zero                 401   17455
+I8    any number of devices is kept                          34    1536
+I8    any number of bytes is kept                            10     399
+I8    what does not fit is only counted                       8     345
+I8    what overflowed is never asked for again               34    1592
+I9    a malformed topic raises                                4     112
+I9    a malformed message costs the rest of its batch         4     112
+I13   a childs own root is not asked for                      6     223
+I13   what was said of a child before is forgotten          585   25387
+I13   what another tree has left behind counts             1054   46034
+I13   what a child has named is never over                   12     535
+I13   who else lists a child is not asked for                 8     337
+I13   who has listed a child is forgotten                    18     792
+I13   what was kept of a stranger stays                       6     223
+I13   what is retained for a stranger counts                544   23693
+I13   what comes of a stranger is kept                        6     223
+live  ready confirms the values of before                    12     535
+live  a silence leaves no doubt                             366   16042
+live  what is retained is a sign of life                      3      49
+live  who comes back need not speak                         366   16014
+live  a first value may be late and leaves no doubt        2451  104568
+live  the first values of a tree need no time              4992  212929
+live  a device is usable before its barrier                  18     746
+live  other trees are not looked for                         14     577
+live  a conflict passes like a device that is pending        12     513
+time  what was published is still due                        16     711
 ====  ==================================================  =====  ======
 """
 
@@ -58,6 +63,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from span_trio.broadcast import Broadcast
 from span_trio.enums import ConnectionReason
 from span_trio.homie import Accumulator, ConnectionEdge, Forest, Instant, Message, accumulator, kinship
+from span_trio.homie.hearing import Hearing
 from span_trio.homie.kinship import Kinship
 from span_trio.homie.lifecycle import TRANSITIONS, Event, Lifecycle
 from span_trio.homie.overflow import Retries
@@ -346,6 +352,30 @@ MUTATIONS.append(
     Mutation("live", "ready confirms the values of before", TRANSITIONS[Lifecycle.AWAY], Event.READY, Lifecycle.READY)
 )
 MUTATIONS.append(Mutation("live", "a silence leaves no doubt", accumulator, "_DOUBTED", {}))
+
+
+@instead("live", Hearing, "begin")
+def what_is_retained_is_a_sign_of_life(self: Hearing, _now: float) -> None:
+    self._unheard = False
+
+
+@instead("live", Hearing, "turn")
+def who_comes_back_need_not_speak(_self: Hearing, _now: float, *, ready: bool) -> None:
+    del ready
+
+
+@instead("live", Hearing, "leaves_doubt")
+def a_first_value_may_be_late_and_leaves_no_doubt(self: Hearing, _now: float) -> bool:
+    return self._silent
+
+
+_hear = Hearing.hear
+
+
+@instead("live", Hearing, "hear")
+def the_first_values_of_a_tree_need_no_time(self: Hearing, now: float) -> bool:
+    self.replayed = True
+    return _hear(self, now)
 
 
 @instead("live", Accumulator, "_usable")

@@ -12,6 +12,7 @@ a sister has described a child that her own description does not list, not yet o
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -203,7 +204,9 @@ class Watcher:
 
     def __init__(self, sister: Sister, other: Sister, retained: dict[str, bytes], dice: random.Random) -> None:
         self.sister, self.other, self.retained, self.dice = sister, other, retained, dice
-        self.tracker = PanelTracker(sister.root, PanelOptions(snapshot_interval=0, settle=dice.choice([0.0, 2.0])))
+        self.tracker = PanelTracker(
+            sister.root, PanelOptions(snapshot_interval=0, settle=dice.choice([0.0, 2.0]), max_silence=math.inf)
+        )
         self.wire: deque[Message | Barrier] = deque()
         self.filters: list[str] = []
         self.asking: Request | None = None

@@ -10,6 +10,7 @@ itself (`World.checks`), which is how `mutations` shows that it bites.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -62,7 +63,7 @@ OPTIONS: Final = [
     PanelOptions(settle=settle, max_silence=silence, snapshot_interval=interval, limits=limits)
     for limits in (Limits(), Limits(), Limits(topics=22), Limits(payload_bytes=1900), Limits(devices=2))
     for settle in (2.0, 0.0)
-    for silence in (None, None, None, 5.0)
+    for silence in (math.inf, math.inf, 5.0)
     for interval in (1.0, 1.0, 0.0)
 ]
 
@@ -87,7 +88,7 @@ class World:
             settle=options.settle,
             first=options.ready_timeout / 2,
             later=options.child_patience,
-            silence=options.silence_limit,
+            silence=options.max_silence,
         )
         self.retained: dict[str, bytes] = {}
         self.wire: list[Item] = []
@@ -385,7 +386,7 @@ class World:
         model = self.model
         said = model.overheard | model.described
         kept = {**model.heard, **{house.topic(f"{name}/$description"): payload for name, payload in said.items()}}
-        other = PanelTracker(ROOT, PanelOptions())
+        other = PanelTracker(ROOT, PanelOptions(max_silence=math.inf))
         other.link_up(1, self.at)
         messages = [Message(text, payload, retain=True) for text, payload in sorted(kept.items())]
         other.receive(messages[::-1] if self.dice.random() < 0.5 else messages, self.at)

@@ -69,6 +69,7 @@ class Broker:
         host: where to listen.
         prefix: what to start it with, as the words of a command: in another network namespace, say.
         websockets: whether to offer those.
+        persistent: whether what is retained is on disk at once, and there again when it was killed and is started.
     """
 
     BLIND = "blind"
@@ -83,6 +84,7 @@ class Broker:
         host: str = "127.0.0.1",
         prefix: Sequence[str] = (),
         websockets: bool = True,
+        persistent: bool = False,
     ) -> None:
         self.host, self.folder = host, folder
         self._held = contextlib.ExitStack()
@@ -127,7 +129,10 @@ class Broker:
         self._ports = list(listeners)
         lines = [
             "per_listener_settings true",
-            "persistence false",
+            f"persistence {str(persistent).lower()}",
+            f"persistence_location {folder}/",
+            "autosave_on_changes true",
+            "autosave_interval 1",
             "log_type error",
             "log_type warning",
             "log_type notice",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -81,7 +82,9 @@ def wait_through(bridge: Broker) -> None:
     """Until the bridge carries the whole house."""
     deadline = time.monotonic() + PATIENCE
     here = SpanCredentials(serial_number=ROOT)
-    plain = PanelOptions(transport="mqtt", mqtt_port=bridge.port, ready_timeout=0.3, fetch_schema=False)
+    plain = PanelOptions(
+        max_silence=math.inf, transport="mqtt", mqtt_port=bridge.port, ready_timeout=0.3, fetch_schema=False
+    )
 
     async def is_through() -> bool:
         try:
@@ -167,7 +170,7 @@ def test_the_panels_own_credentials_and_ca_are_not_the_bridges(both: Bridged) ->
 async def at_broker(broker: Broker) -> float | None:
     """The power that a client gets there that comes now."""
     await trio.sleep(0.3)
-    plain = PanelOptions(transport="mqtt", mqtt_port=broker.port, fetch_schema=False)
+    plain = PanelOptions(max_silence=math.inf, transport="mqtt", mqtt_port=broker.port, fetch_schema=False)
     here = SpanCredentials(serial_number=ROOT)
     return (await fetch_snapshot(HOST, credentials=here, options=plain)).instant_grid_power_w
 

@@ -31,14 +31,16 @@ def span_trio(*arguments: object, **environment: str) -> subprocess.CompletedPro
 
 
 def plain(port: int) -> list[object]:
-    return [HOST, "--transport", "mqtt", "--port", port]
+    return [HOST, "--transport", "mqtt", "--port", port, "--max-silence", "inf"]
 
 
 def test_snapshot_over_tls_with_stored_credentials(house: Broker, tmp_path: Path) -> None:
     stored = tmp_path / "panel.json"
     stored.touch(0o600)
     stored.write_text(SpanCredentials(serial_number=ROOT, ca_pem=house.ca_pem).to_json())
-    done = span_trio("snapshot", HOST, "--credentials", stored, "--port", house.tls_port, "--json")
+    done = span_trio(
+        "snapshot", HOST, "--credentials", stored, "--port", house.tls_port, "--max-silence", "inf", "--json"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     snapshot = SpanPanelSnapshot.from_dict(json.loads(done.stdout))
     assert snapshot.serial_number == ROOT
@@ -49,6 +51,7 @@ def test_watch(own: Broker, tmp_path: Path) -> None:
     (tmp_path / "password").write_text(f"{own.PASSWORD}\n")
     command = [str(PROGRAM), "watch", HOST, "--serial", ROOT, "--password-file", str(tmp_path / "password")]
     command += ["--transport", "mqtt", "--port", str(own.login_port), "--snapshots", "2", "--interval", "0"]
+    command += ["--max-silence", "inf"]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={}) as watching,  # noqa: S603
         Publisher(own.port) as publisher,
@@ -133,7 +136,7 @@ def test_a_dump_of_topics_that_mosquitto_sub_printed(house: Broker, tmp_path: Pa
 
 
 def test_a_wrong_password_is_one_sentence(house: Broker) -> None:
-    arguments = ["snapshot", HOST, "--serial", ROOT, "--transport", "mqtt", "--port", house.login_port]
+    arguments = ["snapshot", "--serial", ROOT, *plain(house.login_port)]
     done = span_trio(*arguments, SPAN_TRIO_PASSWORD="wrong")
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == "span-trio: the broker refuses the login: not authorised\n"

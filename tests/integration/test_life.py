@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -37,7 +38,7 @@ KITCHEN = "c339ec7ce7ff521ca7646f9606baff9f"
 
 
 def options(broker: Broker, **more: Any) -> PanelOptions:
-    return PanelOptions(transport="mqtt", mqtt_port=broker.port, **more)
+    return PanelOptions(max_silence=math.inf, transport="mqtt", mqtt_port=broker.port, **more)
 
 
 @asynccontextmanager
@@ -238,12 +239,14 @@ async def _leaves_an_iterator(broker: Broker) -> None:
 
 async def _over_tls(broker: Broker) -> None:
     credentials = attrs.evolve(WHO, ca_pem=broker.ca_pem)
-    snapshot = await fetch_snapshot(HOST, credentials=credentials, options=PanelOptions(mqtts_port=broker.tls_port))
+    snapshot = await fetch_snapshot(
+        HOST, credentials=credentials, options=PanelOptions(max_silence=math.inf, mqtts_port=broker.tls_port)
+    )
     assert isinstance(snapshot, SpanPanelSnapshot)
 
 
 async def _is_refused(broker: Broker) -> None:
-    refused = PanelOptions(transport="mqtt", mqtt_port=broker.login_port)
+    refused = PanelOptions(max_silence=math.inf, transport="mqtt", mqtt_port=broker.login_port)
     with pytest.raises(SpanPanelAuthError):
         await fetch_snapshot(HOST, credentials=WHO, options=refused)
 
@@ -251,7 +254,9 @@ async def _is_refused(broker: Broker) -> None:
 async def _fails_in_tls(broker: Broker) -> None:
     with pytest.raises(SpanPanelConnectionError):
         await fetch_snapshot(
-            HOST, credentials=attrs.evolve(WHO, ca_pem=broker.ca_pem), options=PanelOptions(mqtts_port=broker.port)
+            HOST,
+            credentials=attrs.evolve(WHO, ca_pem=broker.ca_pem),
+            options=PanelOptions(max_silence=math.inf, mqtts_port=broker.port),
         )
 
 

@@ -23,7 +23,7 @@ FLOOD = 50_000
 
 
 def options(broker: Broker, **more: Any) -> PanelOptions:
-    return PanelOptions(transport="mqtt", mqtt_port=broker.port, **more)
+    return PanelOptions(max_silence=math.inf, transport="mqtt", mqtt_port=broker.port, **more)
 
 
 # --- floods ---
@@ -106,7 +106,7 @@ async def test_a_large_replay_comes_through_one_barrier(
     with Broker(tmp_path) as broker:
         broker.feed(large_house(circuits, properties, size))
         credentials = SpanCredentials(ca_pem=broker.ca_pem)
-        large = PanelOptions(mqtts_port=broker.tls_port) if secure else options(broker)
+        large = PanelOptions(max_silence=math.inf, mqtts_port=broker.tls_port) if secure else options(broker)
         began = trio.current_time()
         async with open_span_panel(HOST, credentials=credentials, options=large) as panel:
             assert trio.current_time() - began < allowed(2.0)

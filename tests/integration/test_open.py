@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -38,15 +39,15 @@ WHO = SpanCredentials(serial_number=ROOT)
 
 
 def plain(broker: Broker, **options: Any) -> PanelOptions:
-    return PanelOptions(transport="mqtt", mqtt_port=broker.port, **options)
+    return PanelOptions(max_silence=math.inf, transport="mqtt", mqtt_port=broker.port, **options)
 
 
 def login(broker: Broker, **options: Any) -> PanelOptions:
-    return PanelOptions(transport="mqtt", mqtt_port=broker.login_port, **options)
+    return PanelOptions(max_silence=math.inf, transport="mqtt", mqtt_port=broker.login_port, **options)
 
 
 def tls(broker: Broker, **options: Any) -> PanelOptions:
-    return PanelOptions(mqtts_port=broker.tls_port, **options)
+    return PanelOptions(max_silence=math.inf, mqtts_port=broker.tls_port, **options)
 
 
 async def snapshot(credentials: SpanCredentials, options: PanelOptions, host: str = HOST) -> SpanPanelSnapshot:
@@ -180,17 +181,19 @@ async def test_another_host_name(house: Broker) -> None:
 
 async def test_no_tls_where_tls_is_expected(house: Broker) -> None:
     with pytest.raises(SpanPanelConnectionError, match="TLS with"):
-        await snapshot(attrs.evolve(WHO, ca_pem=house.ca_pem), PanelOptions(mqtts_port=house.port))
+        await snapshot(
+            attrs.evolve(WHO, ca_pem=house.ca_pem), PanelOptions(max_silence=math.inf, mqtts_port=house.port)
+        )
 
 
 async def test_tls_where_none_is_expected(house: Broker) -> None:
     with pytest.raises(SpanPanelConnectionError, match="during the login"):
-        await snapshot(WHO, PanelOptions(transport="mqtt", mqtt_port=house.tls_port))
+        await snapshot(WHO, PanelOptions(max_silence=math.inf, transport="mqtt", mqtt_port=house.tls_port))
 
 
 async def test_nobody_there() -> None:
     with held_port() as port, pytest.raises(SpanPanelConnectionError, match=r"(?i)refused"):
-        await snapshot(WHO, PanelOptions(transport="mqtt", mqtt_port=port))
+        await snapshot(WHO, PanelOptions(max_silence=math.inf, transport="mqtt", mqtt_port=port))
 
 
 # --- a CA that is fetched ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -75,7 +76,11 @@ async def two_houses(folder: Path) -> AsyncGenerator[tuple[Followed, Followed], 
         one, other = (Followed(broker) for broker in brokers)
         for followed in (one, other):
             options = PanelOptions(
-                transport="mqtt", mqtt_port=followed.broker.login_port, snapshot_interval=0, auth_grace=0.2
+                transport="mqtt",
+                mqtt_port=followed.broker.login_port,
+                snapshot_interval=0,
+                auth_grace=0.2,
+                max_silence=math.inf,
             )
             credentials = SpanCredentials(serial_number=ROOT, broker_password=Broker.PASSWORD)
             nursery.start_soon(followed.follow, options, credentials)

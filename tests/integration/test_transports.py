@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def options(broker: Broker, transport: Transport, *, login: bool = False, **more
         "wss": broker.login_wss_port,
     }
     ports: dict[str, Any] = {f"{name}_port": port for name, port in (users if login else everybody).items()}
-    return PanelOptions(transport=transport, **ports, **more)
+    return PanelOptions(max_silence=math.inf, transport=transport, **ports, **more)
 
 
 def who(broker: Broker, **more: Any) -> SpanCredentials:

@@ -148,7 +148,7 @@ def settings() -> tuple[SpanCredentials, PanelOptions]:
     assert_type(options.transport, Literal["mqtts", "mqtt", "wss", "ws"])
     assert_type(options.source, Literal["panel", "bridge"])
     assert_type(options.on_ca_change, Literal["raise", "wait"])
-    assert_type(options.max_silence, float | None)
+    assert_type(options.max_silence, float)
     assert_type(options.snapshot_interval, float)
     assert_type(options.keepalive, int)
     assert_type(options.ca_sha256, str | None)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
@@ -30,7 +31,7 @@ class Side:
 
     def __init__(self, publisher: FlatPublisher | ParentChildPublisher) -> None:
         self.publisher = publisher
-        self.tracker = PanelTracker(publisher.device_id, PanelOptions(snapshot_interval=0))
+        self.tracker = PanelTracker(publisher.device_id, PanelOptions(snapshot_interval=0, max_silence=math.inf))
         self.tracker.link_up(1, AT)
         for device, text in publisher.descriptions().items():
             self._receive({f"{device}/$description": text.encode(), f"{device}/$state": b"ready"}, retain=True)

@@ -10,7 +10,7 @@ import trio
 
 from span_trio import PanelOptions, SpanPanel, open_span_panel
 from tests.unit.link.broker import Broker, Connection, Kind, Packet
-from tests.unit.link.house import CREDENTIALS, house, topic
+from tests.unit.link.house import CREDENTIALS, STILL, house, topic
 from tests.unit.mqtt import packets
 from tests.unit.span.helpers import KITCHEN
 
@@ -207,7 +207,7 @@ class Desk:
         async with open_span_panel(
             "panel",
             credentials=CREDENTIALS,
-            options=PanelOptions(transport="mqtt", **options),
+            options=PanelOptions(**{"transport": "mqtt", "max_silence": STILL, **options}),
             dialer=self.broker.dial,
             authorise=authorise,
             audit=audit,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
@@ -54,7 +55,7 @@ class Bench:
     """An accumulator that runs, fed by hand. It is the link, too."""
 
     def __init__(self, **options: Any) -> None:
-        tracker = PanelTracker(ROOT, PanelOptions(**options))
+        tracker = PanelTracker(ROOT, PanelOptions(**{"max_silence": math.inf, **options}))
         self.accumulator = PanelAccumulator(tracker, Commands(tracker), edges_held=8)
         self.requests: list[Request] = []
         self.succeeded = False

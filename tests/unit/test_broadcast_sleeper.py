@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Callable
 
@@ -165,7 +166,7 @@ async def test_i7_i8_a_subscriber_of_a_panel_sleeps_through_an_hour_of_flapping(
         open_span_panel(
             "panel",
             credentials=simulated.credentials,
-            options=PanelOptions(transport="mqtt", snapshot_interval=0),
+            options=PanelOptions(transport="mqtt", snapshot_interval=0, max_silence=math.inf),
             dialer=simulated.dial,
         ) as panel,
         trio.open_nursery() as nursery,

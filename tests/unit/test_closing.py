@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import pytest
 import trio
@@ -192,7 +194,7 @@ async def test_i11_i12_however_it_ends_it_is_one_exception_in_order_and_nothing_
     scene = Scene(monkeypatch, broker)
     came_out: BaseException | None = None
     case.before(scene)
-    options = PanelOptions(**{"transport": "mqtt", **case.options})
+    options = PanelOptions(**{"transport": "mqtt", "max_silence": math.inf, **case.options})
     credentials = attrs.evolve(CREDENTIALS, ca_pem=certificates().ca_pem)
     async with nothing_left(broker):
         with scene.outer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -44,7 +45,7 @@ async def opening(panel: SpanPanel, **options: float) -> tuple[CommandOutcome, f
 
 
 def test_a_link_that_is_lost_is_not_held() -> None:
-    commands = Commands(PanelTracker(ROOT, PanelOptions()))
+    commands = Commands(PanelTracker(ROOT, PanelOptions(max_silence=math.inf)))
     commands.link = cast("Link", object())
     commands.link_lost()
     assert commands.link is None

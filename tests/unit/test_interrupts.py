@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -188,7 +189,7 @@ async def ctrl_c_comes_out(seen: list[BaseException]) -> AsyncGenerator[None, No
 
 async def _asks_for_the_serial(broker: Broker) -> None:
     credentials = SpanCredentials()
-    options = PanelOptions(transport="mqtt")
+    options = PanelOptions(transport="mqtt", max_silence=math.inf)
     async with open_span_panel("panel", credentials=credentials, options=options, dialer=broker.dial) as panel:
         await panel.ping()
 
@@ -288,7 +289,7 @@ def test_user_code_in_the_background_may_be_interrupted() -> None:
 
     async def main() -> None:
         broker = Broker(house())
-        options = PanelOptions(transport="mqtt")
+        options = PanelOptions(transport="mqtt", max_silence=math.inf)
         async with open_span_panel(
             "panel", credentials=CREDENTIALS, options=options, dialer=broker.dial, audit=audit
         ) as panel:

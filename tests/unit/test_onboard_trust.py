@@ -23,7 +23,7 @@ from span_trio.credentials import fingerprint
 from span_trio.onboard import find_ca
 from tests.unit.link.broker import Broker
 from tests.unit.link.certificates import certificates, other_ca
-from tests.unit.link.house import CREDENTIALS, house, topic
+from tests.unit.link.house import CREDENTIALS, STILL, house, topic
 from tests.unit.span.helpers import KITCHEN
 
 pytestmark = pytest.mark.virtual_time
@@ -111,7 +111,8 @@ async def test_a_panel_that_does_not_hand_out_its_ca_is_not_opened(monkeypatch: 
 async def test_the_dialer_gets_the_context() -> None:
     broker = Broker(house())
     credentials = attrs.evolve(CREDENTIALS, ca_pem=certificates().ca_pem)
-    async with open_span_panel("panel", credentials=credentials, dialer=broker.dial):
+    options = PanelOptions(max_silence=STILL)
+    async with open_span_panel("panel", credentials=credentials, options=options, dialer=broker.dial):
         [(_, port, tls)] = broker.dialled
     assert port == 8883
     assert tls is not None

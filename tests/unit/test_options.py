@@ -37,7 +37,7 @@ def cases(names: list[str], values: list[Any]) -> list[tuple[str, Any]]:
         *cases(POSITIVE, [1, 0.001, 1e9, INFINITY]),
         *cases(NOT_NEGATIVE, [0, 0.0, 1, 0.001, INFINITY]),
         *((name, value) for name, values in CHOICES.items() for value in values),
-        *cases(["max_silence"], [None, 1, 0.001, 60.0, INFINITY]),
+        *cases(["max_silence"], [1, 0.001, 60.0, INFINITY]),
         *cases(["edges_held"], [2, 3, 256, 2**20]),
         *cases(["websocket_path"], ["/", "/mqtt", "/a/b?c=d&e", "/~%20"]),
         *cases(["keepalive"], [1, 8, 65_535]),
@@ -63,7 +63,7 @@ def test_what_can_be_meant_is_taken_as_it_is(name: str, value: Any) -> None:
         *cases(["transport"], ["MQTT", "tcp", "", None, 1, ["mqtt"], NAN]),
         *cases(["source"], ["broker", "Panel", "", None, 1, ["panel"], NAN]),
         *cases(["on_ca_change"], ["ignore", "Raise", "", None, True, ["wait"], NAN]),
-        *cases(["max_silence"], [0, 0.0, -1, -INFINITY, *(value for value in NOT_NUMBERS if value is not None)]),
+        *cases(["max_silence"], [0, 0.0, -1, -INFINITY, *NOT_NUMBERS]),
         *cases(["edges_held"], [0, -2, 2.0, INFINITY, *NOT_NUMBERS]),
         *cases(["websocket_path"], ["", "mqtt", "/a b", "/é", "/\r\nHost: x", "/\0", None, 5, b"/mqtt"]),
         *cases(["keepalive"], [0, -1, 0.5, 8.0, 65_536, INFINITY, *NOT_NUMBERS]),  # two bytes on the wire
@@ -112,21 +112,9 @@ def test_who_gave_it_is_told_what_can_be_meant(name: str, value: Any, sentence: 
     assert str(caught.value) == sentence
 
 
-@pytest.mark.parametrize(
-    ("options", "limit"),
-    [
-        ({}, INFINITY),
-        ({"source": "panel"}, INFINITY),
-        ({"source": "bridge"}, 60.0),
-        ({"source": "panel", "max_silence": 5}, 5),
-        ({"source": "bridge", "max_silence": 5}, 5),
-        ({"source": "bridge", "max_silence": INFINITY}, INFINITY),
-    ],
-)
-def test_a_bridge_may_be_silent_for_a_minute_and_a_panel_for_ever_unless_it_is_said(
-    options: dict[str, Any], limit: float
-) -> None:
-    assert PanelOptions(**options).silence_limit == limit
+@pytest.mark.parametrize("source", ["panel", "bridge"])
+def test_silence_is_limited_whoever_the_broker_belongs_to(source: Any) -> None:
+    assert PanelOptions(source=source).max_silence == 60.0
 
 
 @pytest.mark.parametrize(("transport", "encrypted"), [("mqtts", True), ("wss", True), ("mqtt", False), ("ws", False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from importlib import import_module
 from pathlib import Path
 
@@ -136,7 +137,7 @@ async def test_what_an_async_function_raises_at_first_comes_out_as_it_is() -> No
 @pytest.mark.virtual_time
 async def test_credentials_that_never_change_are_refused_until_the_grace_is_over() -> None:
     broker = locked("the-old-password")
-    options = PanelOptions(transport="mqtt", auth_grace=30)
+    options = PanelOptions(transport="mqtt", auth_grace=30, max_silence=math.inf)
 
     async def main() -> None:
         async with open_span_panel("panel", credentials=OLD, options=options, dialer=broker.dial) as panel:

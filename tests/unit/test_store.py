@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import stat
@@ -35,7 +36,7 @@ from tests.unit.test_credentials import everything_about
 
 SECRET = "correct-horse-battery"
 STORED = SpanCredentials(serial_number=ROOT, broker_username="me", broker_password=SECRET)
-OPTIONS = PanelOptions(transport="mqtt")
+OPTIONS = PanelOptions(transport="mqtt", max_silence=math.inf)
 posix = pytest.mark.skipif(os.name == "nt", reason="modes and links of files as POSIX has them")
 
 
@@ -290,7 +291,7 @@ async def test_a_file_that_is_a_mount_cannot_be_replaced(tmp_path: Path, monkeyp
 
 async def test_opening_waits_for_a_store_no_longer_than_for_a_panel(mount: Mount, tmp_path: Path) -> None:
     mount.hang("_read")
-    options = PanelOptions(transport="mqtt", ready_timeout=0.2)
+    options = PanelOptions(transport="mqtt", max_silence=math.inf, ready_timeout=0.2)
     with trio.fail_after(5), pytest.raises(SpanPanelTimeoutError):
         async with open_span_panel("panel", store=tmp_path / "span.json", options=options):
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Any, Final
 
 import pytest
@@ -15,7 +16,7 @@ from tests.unit.simulator.parent_child_helpers import full_house
 
 pytestmark = pytest.mark.virtual_time
 
-OPTIONS: Final = PanelOptions(transport="mqtt", snapshot_interval=0)
+OPTIONS: Final = PanelOptions(transport="mqtt", snapshot_interval=0, max_silence=math.inf)
 
 
 @pytest.fixture

@@ -733,7 +733,7 @@ def test_the_root_is_subscribed_to_first_then_the_children_that_it_declares() ->
 
 @pytest.mark.parametrize("domain", ["homie", "kitchen/ebus"])
 def test_the_domain_is_an_option(domain: str) -> None:
-    core = Accumulator("house", domain=domain, max_silence=60.0)
+    core = Accumulator("house", domain=domain)
     core.link_up(1, at(0.0))
     request = core.next_subscription()
     assert request is not None

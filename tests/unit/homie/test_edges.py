@@ -129,7 +129,11 @@ def test_a_device_that_another_tree_has_too_is_named() -> None:
 def test_a_silent_panel_says_for_how_long() -> None:
     session = Session(max_silence=90.0)
     session.connect()
-    session.replay(("house/$state", "ready"), ("house/$description", describe({"meter": {"power": FLOAT}})))
+    session.replay(
+        ("house/$state", "ready"),
+        ("house/$description", describe({"meter": {"power": FLOAT}})),
+        ("house/meter/power", "4"),
+    )
     session.complete()
     assert session.core.obstacle == Obstacle(R.SILENT_PANEL, "no value yet")
     session.hear("house/meter/power", "5")

@@ -10,7 +10,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from .bridge import SILENT, UNHEARD, bridged, reconnect, unheard
-from .helpers import FEWER, FLOAT, at, describe, live_session, reached
+from .helpers import FEWER, FLOAT, Session, at, describe, live_session, reached
 
 # --- when ---
 
@@ -111,62 +111,103 @@ def test_silence_begins_and_ends_as_often_as_it_likes() -> None:
     assert session.edges() == [SILENT, "online"] * 3
 
 
-def test_a_silent_panel_that_is_lost_and_comes_back_is_live_when_it_has_spoken() -> None:
+@pytest.mark.parametrize("gone", ["lost", "init", "sleeping", "disconnected", "nonsense", ""])
+def test_a_panel_that_was_not_ready_is_live_when_it_has_spoken(gone: str) -> None:
+    """A publisher that is started again, and repeats nothing, does not bring back what its last life has said."""
+    session = bridged()
+    session.hear("house/$state", gone)
+    session.hear("house/$state", "ready")
+    session.wait(2.0)
+    assert session.obstacle == UNHEARD
+    assert len(session.edges()) == 1
+
+    session.hear("house/meter/power", "5")
+    assert session.edges() == ["online"]
+
+
+def test_what_a_panel_says_before_it_is_ready_counts() -> None:
+    session = bridged()
+    session.hear("house/$state", "init")
+    session.hear("house/meter/power", "5")
+    session.hear("house/$state", "ready")
+
+    assert session.core.live
+
+
+def test_a_silent_panel_that_is_lost_and_comes_back_has_to_speak() -> None:
     session = bridged()
     session.wait(100.0)
     session.hear("house/$state", "lost")
     assert session.obstacle == "device state: lost"
     session.hear("house/$state", "ready")
     session.wait(2.0)  # values of before are believed now, but who has published them?
-    assert session.obstacle == SILENT
+    assert session.obstacle == UNHEARD
     assert session.edges() == [SILENT]
 
     session.hear("house/meter/power", "5")
     assert session.edges() == ["online"]
 
 
+@pytest.mark.parametrize(("pause", "doubt"), [(0.0, False), (5.0, False), (5.5, True), (59.0, True), (3600.0, True)])
+@pytest.mark.parametrize("before", ["a new link", "init"])
+def test_a_first_value_that_was_long_in_coming_leaves_doubt_about_all_others(
+    before: str, pause: float, doubt: bool
+) -> None:
+    """Whoever speaks so late was not there before, and has not said yet what is of now."""
+    session = live_session(max_silence=60.0)
+    if before == "init":
+        session.hear("house/meter/power", "100")
+        session.hear("house/$state", "init")
+        session.edges()
+    session.wait(pause)
+    session.hear("house/meter/power", "5")
+    session.hear("house/$state", "ready")
+
+    assert session.core.live is not doubt
+    session.hear("house/switch/relay", "OPEN")
+    assert session.edges() == ["online"]
+
+
 # --- links ---
 
 
-def test_a_new_link_and_its_replay_do_not_end_it() -> None:
+def test_each_link_has_to_bring_a_value_of_its_own() -> None:
+    session = bridged()
+    for _ in range(3):
+        session.wait(1.0)
+        session.disconnect()
+        reconnect(session)
+        assert session.obstacle == UNHEARD
+        session.wait(1.0)
+        session.hear("house/meter/power", "5")
+
+    assert session.edges() == ["link lost: reset by peer", "online"] * 3
+
+
+def test_a_broker_that_comes_back_from_disk_without_its_panel_is_never_live() -> None:
+    session = bridged()
+    session.disconnect()
+    session.wait(3.0)
+    reconnect(session)
+    session.wait(86_400.0)
+
+    assert session.obstacle == UNHEARD
+    assert session.edges() == ["link lost: reset by peer"]
+
+
+def test_a_new_link_and_its_replay_do_not_end_a_silence() -> None:
     session = bridged()
     session.wait(100.0)
     session.disconnect()
     session.wait(1.0)
     reconnect(session)
 
-    assert session.obstacle == SILENT
+    assert session.obstacle == UNHEARD
     assert session.edges() == [SILENT]
 
     session.hear("house/meter/power", "5")
     (edge,) = session.core.take_edges()
     assert (edge.online, edge.epoch) == (True, 2)
-
-
-def test_a_new_link_does_not_begin_the_time_anew() -> None:
-    session = bridged()
-    session.wait(40.0)
-    session.disconnect()
-    session.wait(10.0)
-    reconnect(session)
-    assert session.edges() == ["link lost: reset by peer", "online"]
-    assert session.core.deadline == 60.0
-
-    session.wait(10.0)
-    assert session.edges() == [SILENT]
-
-
-def test_after_an_outage_that_was_longer_only_a_live_value_is_believed() -> None:
-    session = bridged()
-    session.wait(40.0)
-    session.disconnect()
-    session.wait(1000.0)
-    reconnect(session)
-
-    assert session.obstacle == SILENT
-    assert session.core.deadline is None
-    session.hear("house/meter/power", "5")
-    assert session.edges() == ["link lost: reset by peer", "online"]
 
 
 def test_silence_while_there_is_no_link_is_no_edge() -> None:
@@ -176,6 +217,82 @@ def test_silence_while_there_is_no_link_is_no_edge() -> None:
 
     assert session.edges() == ["link lost: reset by peer"]
     assert session.obstacle == "link lost: reset by peer"
+
+
+# --- a tree that the broker did not have ---
+
+
+def arriving() -> Session:
+    """A broker that has come back empty, and a tree that arrives as a bridge sends it."""
+    session = Session(max_silence=60.0)
+    session.connect()
+    session.complete()
+    session.hear("house/$state", "ready")
+    session.hear("house/$description", describe({"meter": {"power": FLOAT, "energy": FLOAT}}))
+    session.complete()
+    assert session.obstacle == UNHEARD
+    return session
+
+
+def test_a_tree_that_the_broker_did_not_have_is_live_when_its_values_have_had_time() -> None:
+    session = arriving()
+    session.hear("house/meter/power", "5")
+    assert session.obstacle == "replay incomplete: the first values are coming"
+    session.wait(1.5)
+    session.hear("house/meter/energy", "9")
+    assert session.edges() == []
+
+    session.wait(0.5)
+    (edge,) = session.core.take_edges()
+    assert (edge.online, edge.at) == (True, at(2.0))
+
+
+def test_values_that_come_before_the_replay_is_over_are_of_a_tree_that_arrives() -> None:
+    session = Session(max_silence=60.0)
+    session.connect()
+    session.subscribe()
+    session.hear("house/$state", "ready")
+    session.hear("house/$description", describe({"meter": {"power": FLOAT}}))
+    session.hear("house/meter/power", "5")
+    session.barrier()
+    session.complete()
+    session.hear("house/meter/power", "6")
+    assert session.obstacle == "replay incomplete: the first values are coming"
+
+    session.wait(2.0)
+    assert session.edges() == ["online"]
+
+
+def test_a_tree_that_says_ready_behind_its_values_has_said_them_all() -> None:
+    session = Session(max_silence=60.0)
+    session.connect()
+    session.complete()
+    session.hear("house/$state", "init")
+    session.hear("house/$description", describe({"meter": {"power": FLOAT, "energy": FLOAT}}))
+    session.complete()
+    session.hear("house/meter/power", "5")
+    session.hear("house/meter/energy", "9")
+    session.hear("house/$state", "ready")
+
+    assert session.edges() == ["online"]
+
+
+def test_one_value_that_the_broker_had_is_a_replay() -> None:
+    session = live_session(max_silence=60.0)
+    session.hear("house/meter/power", "5")
+
+    assert session.edges() == ["online"]
+
+
+def test_the_first_values_come_once() -> None:
+    session = arriving()
+    session.hear("house/meter/power", "5")
+    session.wait(2.0)
+    session.hear("house/$state", "init")
+    session.hear("house/meter/power", "5")
+    session.hear("house/$state", "ready")
+
+    assert session.edges() == ["online", "device state: init", "online"]
 
 
 # --- clocks ---
@@ -214,7 +331,7 @@ def test_any_limit_is_obeyed_and_none_makes_it_spin(limit: float) -> None:
 def test_live_is_never_said_of_a_panel_that_has_been_silent_for_longer() -> None:
     runs: Counter[str] = Counter()
     steps = st.lists(
-        st.sampled_from(["value", "value", "attribute", "replayed value", "reconnect", "drop"])
+        st.sampled_from(["value", "value", "attribute", "replayed value", "reconnect", "drop", "restart"])
         | st.sampled_from([0.5, 20.0, 59.5, 60.0, 200.0]),
         max_size=20,
     )
@@ -236,6 +353,11 @@ def test_live_is_never_said_of_a_panel_that_has_been_silent_for_longer() -> None
                     session.hear("house/meter/power", "6", retain=True)
                 case "reconnect":
                     reconnect(session)
+                    spoke = None
+                case "restart":
+                    session.hear("house/$state", "init")
+                    session.hear("house/$state", "ready")
+                    spoke = None
                 case "drop":
                     session.disconnect()
                 case float(seconds):

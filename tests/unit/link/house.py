@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ __all__ = [
     "OPTIONS",
     "REPLAY",
     "RETAINED",
+    "STILL",
     "A",
     "B",
     "Run",
@@ -45,7 +47,10 @@ __all__ = [
 
 T = TypeVar("T")
 
-OPTIONS: Final = PanelOptions(transport="mqtt")
+STILL: Final = math.inf
+"""The ``max_silence`` for a broker behind which nobody speaks: what it has retained is enough."""
+
+OPTIONS: Final = PanelOptions(transport="mqtt", max_silence=STILL)
 CREDENTIALS: Final = SpanCredentials(serial_number=ROOT)
 DEVICE: Final = Request((f"ebus/5/{ROOT}/#",))
 """All of the house."""
@@ -103,7 +108,7 @@ def run(main: Callable[..., Awaitable[T]], *args: Any, **options: Any) -> T:
 
 def opened(broker: Broker, **options: Any) -> contextlib.AbstractAsyncContextManager[SpanPanel]:
     """The house on this broker: what `open_span_panel` gives."""
-    some = PanelOptions(transport="mqtt", **options)
+    some = PanelOptions(**{"transport": "mqtt", "max_silence": STILL, **options})
     return open_span_panel("panel", credentials=CREDENTIALS, options=some, dialer=broker.dial)
 
 

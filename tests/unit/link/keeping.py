@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
@@ -137,7 +138,9 @@ async def keeping(
     **options: Any,
 ) -> AsyncGenerator[Bench, None]:
     """A connection that is kept while the block lasts; ``live``: from when the panel is live on."""
-    bench = Bench(broker, credentials, ca_pem, PanelOptions(**{"transport": "mqtt", **options}))
+    bench = Bench(
+        broker, credentials, ca_pem, PanelOptions(**{"transport": "mqtt", "max_silence": math.inf, **options})
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.run)
         if live:

@@ -1,6 +1,7 @@
 """A replay longer than what mosquitto queues for a client is asked for again, less at a time."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def read(broker: Broker) -> tuple[PanelStatistics, set[str], int]:
             async with open_span_panel(
                 "memory",
                 credentials=SpanCredentials("nt-1"),
-                options=PanelOptions(transport="mqtt", fetch_schema=False),
+                options=PanelOptions(transport="mqtt", fetch_schema=False, max_silence=math.inf),
                 dialer=dial,
             ) as panel:
                 named = sum(circuit.name is not None for circuit in panel.snapshot.circuits.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import ssl
 from pathlib import Path
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.virtual_time
 
 CAPTURE = Path(__file__).parents[2] / "captures" / "flat32-a-cold.jsonl"
 SERIAL = "sim-32t-001"
-OPTIONS = PanelOptions(transport="mqtt", fetch_schema=False)
+OPTIONS = PanelOptions(transport="mqtt", fetch_schema=False, max_silence=math.inf)  # a recording does not speak
 CREDENTIALS = SpanCredentials(serial_number=SERIAL, broker_password="pw")
 LIVE = 600  # lines of the recording; there are 463 in the replay
 

@@ -1,6 +1,7 @@
 """A parent/child panel on the bench: `ChildPanel` is a forest and a builder, `Life` a whole tracker with a broker."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -76,7 +77,9 @@ class Life:
     def __init__(self, retained: Mapping[str, str | bytes] | None = None, **options: Any) -> None:
         self.now = 0.0
         self.retained = dict(retained or {})
-        self.tracker = PanelTracker(ROOT, PanelOptions(**{"snapshot_interval": 0.0, **options}))
+        self.tracker = PanelTracker(
+            ROOT, PanelOptions(**{"snapshot_interval": 0.0, "max_silence": math.inf, **options})
+        )
         self.filters: set[str] = set()
 
     @property

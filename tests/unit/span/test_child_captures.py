@@ -328,7 +328,7 @@ class Session:
     """A tracker; and beside it, for the oracle, the last payload of each topic."""
 
     def __init__(self) -> None:
-        self.tracker = PanelTracker(ROOT, PanelOptions(snapshot_interval=0.0))
+        self.tracker = PanelTracker(ROOT, PanelOptions(snapshot_interval=0.0, max_silence=math.inf))
         self.last: dict[str, str] = {}
         self.fresh: set[str] = set()
         """What was published since the panel's last loss."""

@@ -1,6 +1,7 @@
 """Lessons of those who read parent/child panels before us: where each is held, and those that no other file holds."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -187,7 +188,7 @@ async def test_lesson_c_a_refused_version_ends_the_task_with_its_own_error(versi
         def subscribe(self, request: Any) -> None:
             pass
 
-    tracker = PanelTracker(ROOT, PanelOptions())
+    tracker = PanelTracker(ROOT, PanelOptions(max_silence=math.inf))
     accumulator = PanelAccumulator(tracker, Commands(tracker), edges_held=8)
     send, receive = trio.open_memory_channel[list[LinkEvent]](2)
     retained = {**full_house_retained(), f"{ROOT}/info/data-model-version": version}

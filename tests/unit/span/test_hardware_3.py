@@ -61,7 +61,7 @@ def dump(name: str) -> Dump:
         elif not path.startswith("$"):
             values.setdefault(device, {})[path] = text
     root = find_panel(recording)
-    *_, last = play(recording, root, PanelOptions(max_silence=None))
+    *_, last = play(recording, root, PanelOptions())
     assert isinstance(last.what, SpanPanelSnapshot)
     return Dump(root, values, descriptions, last.what)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ NOW = Instant(0.0, 0.0)
 
 def tracked(name: str, root: str, *, schema: HomieSchema | None = None, without: str = "nobody") -> PanelTracker:
     """A panel as its recorded replay tells it, without one of its children."""
-    tracker = PanelTracker(root, PanelOptions(schema=schema))
+    tracker = PanelTracker(root, PanelOptions(schema=schema, max_silence=math.inf))
     tracker.link_up(1, NOW)
     with (CAPTURES / name).open(encoding="utf-8") as lines:
         replay = [recorded.message for recorded in read_recording(lines) if recorded.message.retain]
@@ -87,7 +88,7 @@ def test_what_is_not_there_declares_nothing() -> None:
 
 
 def test_a_child_that_was_given_up_is_no_device() -> None:
-    tracker = PanelTracker("house", PanelOptions())
+    tracker = PanelTracker("house", PanelOptions(max_silence=math.inf))
     tracker.link_up(1, NOW)
     description = {
         "nodes": {"info": {"type": "energy.ebus.capability.info", "properties": {"data-model-version": {}}}},

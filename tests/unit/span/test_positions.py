@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ async def test_a_circuit_where_the_model_has_no_position_is_logged_once(caplog: 
             node["properties"]["space"] = {"datatype": "integer"}
     changes = {"core/model": "MAIN_16", f"{KITCHEN}/space": "3", f"{KITCHEN}/dipole": "false"}
     broker = Broker(house(changes, **description))
-    options = PanelOptions(transport="mqtt")
+    options = PanelOptions(transport="mqtt", max_silence=math.inf)
     with caplog.at_level(logging.WARNING):
         async with open_span_panel("panel", credentials=CREDENTIALS, options=options, dialer=broker.dial) as panel:
             assert (panel.snapshot.first_position, panel.snapshot.circuits[KITCHEN].tabs) == (9, (3,))
