@@ -56,7 +56,7 @@ RELAY_DEADLINE: Final = 5.0
 DEADLINE: Final = 2.0
 _MOVES: Final = {Control.RELAY, Control.CHARGER_LOCK, Control.PROPERTY}
 """What moves something, or may: nobody knows what a property without a command of its own does."""
-_FRESH: Final = 1.0  # s: the age of a PINGRESP behind which such a command may be written
+_FRESH: Final = 1.0  # s: the age of a ping, since it was sent, behind whose answer such a command may be written
 _LOST_BEFORE: Final = "the link was lost before it was written"
 _AGEING: Final = _FRESH / 2  # s: at which we ask for another: it must not grow too old on the last yards
 
@@ -233,8 +233,8 @@ class Commands:
         return None if self._is_fresh() else "the broker did not answer a ping in time"
 
     def _is_fresh(self, age: float = _FRESH) -> bool:
-        """Whether the broker has answered a ping within so many seconds."""
-        return self.link is not None and trio.current_time() < self.link.answered_at + age
+        """Whether the broker has answered a ping that was sent less than so many seconds ago."""
+        return self.link is not None and trio.current_time() < self.link.asked_at + age
 
     def _speakers(self, offered: OfferedControl) -> frozenset[str]:
         """The ``$state`` topics of those whose word on a command counts only while they are not gone."""

@@ -28,8 +28,9 @@ from ..errors import SpanPanelAuthError, SpanPanelConnectionError
 from ..homie import Obstacle, Request
 from ..mqtt import Broken, Codec, ConnAck, Event, Messages, Oversized, Pong, PubAck, SubAck
 from ..wiretext import get_logger
-from .barrier import LAST_LOOK, QUIET, Barrier
+from .barrier import LAST_LOOK, Barrier
 from .events import Answered, LinkEvent, LinkLost, Oversize, ReplayEnd
+from .pings import Pings
 from .publication import Publication, Publications
 
 __all__ = ["Link"]
@@ -58,8 +59,6 @@ class Link:
         """Why the session is over; ``None`` while it is not, and when it was ended from this side."""
         self.succeeded: bool = False
         """Whether it has led to a live tree; for whoever decides how soon to try again."""
-        self.answered_at: float = float("-inf")
-        """When the newest PINGRESP came, on trio's clock."""
         self._stream = stream
         self._codec = codec
         self._keepalive = keepalive
@@ -70,7 +69,7 @@ class Link:
         self._closing = False
         self._send_scope = trio.CancelScope(shield=True)
         self._barrier: Barrier | None = None
-        self._pongs: deque[tuple[float, trio.Event | None]] = deque()  # outstanding pings: sent when, who waits for it
+        self._pings = Pings()
         self._waiters: set[trio.Event] = set()  # of those and of pings whose answer is on its way
         self._publications = Publications(codec)
         self._task_scope = trio.CancelScope()
@@ -191,7 +190,7 @@ class Link:
     @property
     def _is_awaited(self) -> bool:
         """Whether somebody waits for what comes next."""
-        return self._barrier is not None or bool(self._pongs) or bool(self._publications)
+        return self._barrier is not None or self._pings.is_awaited or bool(self._publications)
 
     async def _receive(self) -> bytes:
         """Some bytes; none when the link is lost."""
@@ -280,12 +279,8 @@ class Link:
             barrier.acknowledge()  # and so the PINGRESP behind it is the barrier
 
     def _pong(self) -> list[LinkEvent]:
-        self.answered_at = trio.current_time()
-        items: list[LinkEvent] = []
-        if self._pongs:
-            _, waiter = self._pongs.popleft()
-            if waiter is not None:
-                items.append(Answered(waiter))
+        waiter = self._pings.answer()
+        items: list[LinkEvent] = [] if waiter is None else [Answered(waiter)]
         barrier = self._barrier
         if barrier is not None and barrier.pong():
             self._barrier = None
@@ -294,10 +289,18 @@ class Link:
 
     # --- out ---
 
+    @property
+    def asked_at(self) -> float:
+        """When the newest ping that is known to be answered was sent, on trio's clock; minus infinity: none was.
+
+        When its answer was read proves nothing: it may have waited for us in the kernel.
+        """
+        return self._pings.asked_at
+
     async def ping(self) -> float:
         """A PINGREQ round trip, s; everything that came before the answer has been taken then.
 
-        An answer that the broker dropped is given up when the next PINGREQ is due.
+        One whose answer the broker dropped is given up when the next PINGREQ is due; `asked_at` says which it was.
 
         Raises:
             SpanPanelConnectionError: the link was lost meanwhile.
@@ -334,20 +337,12 @@ class Link:
             self._publications.withdraw(publication)
 
     def _send_ping(self, waiter: trio.Event | None) -> None:
-        now = trio.current_time()
-        while self._pongs and self._pongs[0][0] + QUIET < now:  # dropped, like the end of a replay
-            self._forget_ping()
-        self._pongs.append((now, waiter))
-        if self._barrier is not None:
-            self._barrier.pings += 1
+        for _ in range(self._pings.send(waiter)):
+            self._codec.ping()
+            if self._barrier is not None:
+                self._barrier.pings += 1
         self._nap.cancel()  # somebody measures
-        self._codec.ping()
         self._queued.set()
-
-    def _forget_ping(self) -> None:
-        _, waiter = self._pongs.popleft()
-        if waiter is not None:
-            waiter.set()
 
     @trio.lowlevel.enable_ki_protection
     async def _keep_alive(self) -> None:

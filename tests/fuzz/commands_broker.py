@@ -42,7 +42,10 @@ class Event(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """What the broker sent: ``connack``, ``suback``, ``puback``, ``pingresp``, ``message`` or ``retained``."""
+    """What the broker sent: ``connack``, ``suback``, ``puback``, ``pingresp``, ``message`` or ``retained``.
+
+    Of a ``pingresp``, ``mid`` says which ping of its link it answers, which no client can see.
+    """
 
     kind: str
     topic: str = ""
@@ -101,6 +104,8 @@ class Link(trio.abc.Stream):
         self.cut = False
         """Whether the broker hangs up in the middle of the next packet that it sends."""
         self.subscribed = False
+        self.pings = 0
+        """How many the broker has taken."""
         self._framer = Framer()
         self._sent: deque[tuple[int, packets.ClientPacket]] = deque()
         self._handed = self._arrived = 0  # bytes
@@ -294,7 +299,8 @@ class Broker:
                 link.subscribed = False
                 link.say(packets.encode_ack(PacketType.UNSUBACK, mid), Delivery("unsuback", mid=mid))
             case packets.PingReq():
-                self._answer_ping(link)
+                link.pings += 1
+                self._answer_ping(link, link.pings)
             case packets.Disconnect():
                 link.hang_up()
             case packets.Publish():
@@ -303,10 +309,10 @@ class Broker:
             case _:
                 raise AssertionError(packet)
 
-    def _answer_ping(self, link: Link) -> None:
+    def _answer_ping(self, link: Link, number: int) -> None:
         def answer() -> None:
             if link.is_open:
-                link.say(packets.PINGRESP, Delivery("pingresp"))
+                link.say(packets.PINGRESP, Delivery("pingresp", mid=number))
 
         if self.deaf_to_pings:
             return

@@ -26,6 +26,7 @@ from span_trio.flights import Flight
 from span_trio.homie import Accumulator, Forest, Message
 from span_trio.homie.kinship import Kinship, Tree
 from span_trio.link import Link, Publication
+from span_trio.link.pings import Pings
 from span_trio.link.publication import Publications
 
 from . import commands_mutations3  # noqa: F401 - it registers more of them
@@ -151,6 +152,28 @@ def any_epoch_will_do(*arguments: Any) -> Command:
 @instead("ping", Commands, "_ping")
 async def nobody_asks_whether_the_broker_answers(self: Commands, _deadline: float) -> None:
     self._is_fresh = lambda *_: True  # type: ignore[method-assign]
+
+
+_pong = Link._pong
+
+
+@instead("ping", Link, "_pong")
+def an_answer_is_as_new_as_its_reading(self: Link) -> Any:
+    items = _pong(self)
+    self._pings.asked_at = trio.current_time()
+    return items
+
+
+_send = Pings.send
+
+
+@instead("ping", Pings, "send")
+def the_answer_of_one_that_was_given_up_is_that_of_the_next(self: Pings, waiter: trio.Event | None) -> int:
+    while self._line and self._line[0].sent_at + 2.0 < trio.current_time():
+        forgotten = self._line.popleft().waiter
+        if forgotten is not None:
+            forgotten.set()
+    return _send(self, waiter)
 
 
 @instead("turn", commands, "trio")

@@ -89,7 +89,7 @@ class _Judge:
                 case "begun":
                     self.views.append(View(link, self.house, *self.ends.get(link, (NEVER, NEVER))))
                 case "asked" | "pinged" | "stalled":
-                    view.note(kind)
+                    view.note(kind, at)
                 case "read":
                     view.read(seq, at, what)
                     self._settle(what.topic, what.payload, live=what.kind == "message")
@@ -165,8 +165,8 @@ class _Judge:
         self.demand(not locked, "lock", f"{what}, and {locked} was locked: {owner}")
         self.reached["written: shared"] += len(certain) > 1
         if owner.ask.moves:
-            fresh = at < view.pongs[-1] + _FRESH + _CLOSE
-            self.demand(fresh, "ping", f"{what}, the last PINGRESP at {view.pongs[-1]:.3f}: {owner}")
+            asked = max(asked for _, asked in view.answered)
+            self.demand(at < asked + _FRESH + _CLOSE, "ping", f"{what}, the last answered ping at {asked:.3f}: {owner}")
         self._judge_need(write, name, maybe, what)
 
     def _judge_reach(self, view: View, owner: Call, path: str, at: float, what: str) -> None:
@@ -298,7 +298,7 @@ class _Judge:
             return
         self.reached["failed: early"] += 1
         live = link.certainly_live(at, self.due(link.settles_at)) and self._view(at) is link and self.closing > at
-        deaf = call.ask.moves and max(pong for pong in link.pongs if pong < at) + _FRESH <= at + _CLOSE
+        deaf = call.ask.moves and link.asked_at(at) + _FRESH <= at + _CLOSE
         locked = self._may_be_locked(link, call.ask.path, at) or self._may_reach_others(call, link, at)
         self.demand(not live or deaf or locked, "failed", f"nothing was in the way: {call}")
 

@@ -45,8 +45,8 @@ class View:
         """When the broker accepted the login."""
         self.over_seq = over_seq
         self.over_at = over_at
-        self.pongs = [-NEVER]
-        """When PINGRESPs were read."""
+        self.answered = [(-NEVER, -NEVER)]
+        """When PINGRESPs were read, and when the pings that they answer were sent."""
         self.replayed_at = NEVER
         """When the last ping since the subscription was answered, and so the whole replay was read."""
         self.acknowledged: dict[int, float] = {}
@@ -56,6 +56,7 @@ class View:
         self._granted = False
         self._stalled = False
         self._pings = self._pongs = 0  # since the subscription
+        self._pinged: list[float] = []  # when
         self._of_before: set[str] = set()  # topics whose value is of before a restart
         self._phase = "here"  # or away, back
         self._away_at = self._back_at = -NEVER
@@ -65,7 +66,7 @@ class View:
 
     # --- what happens ---
 
-    def note(self, kind: str) -> None:
+    def note(self, kind: str, at: float) -> None:
         """See `Event`."""
         match kind:
             case "asked":
@@ -73,6 +74,7 @@ class View:
                 self.replayed_at = NEVER
             case "pinged":
                 self._pings += 1
+                self._pinged.append(at)
             case "stalled":  # who can tell which pings wait? The replay may be waited for for as long as they do
                 self._stalled = True
             case _:
@@ -87,7 +89,7 @@ class View:
             case "puback":
                 self.acknowledged.setdefault(delivery.mid, at)
             case "pingresp":
-                self.pongs.append(at)
+                self.answered.append((at, self._pinged[delivery.mid - 1]))
                 self._pongs += self._granted
                 if self._granted and not self._stalled and self._pongs >= self._pings:
                     self.replayed_at = min(self.replayed_at, at)
@@ -125,6 +127,10 @@ class View:
             self._returned[child] = at
 
     # --- what may be known ---
+
+    def asked_at(self, at: float) -> float:
+        """When the newest ping was sent whose answer was read before this instant."""
+        return max(asked for read, asked in self.answered if read < at)
 
     def possible(self, name: str, at: float) -> set[bytes]:
         """What may be taken for the newest payload of a topic in this instant; an empty one: there is none."""

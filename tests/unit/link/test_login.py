@@ -36,7 +36,7 @@ async def test_the_login_is_a_connect_and_its_answer() -> None:
     [connect] = broker.connection.received
     assert (connect.kind, connect.texts) == (Kind.CONNECT, ["me", "user", "secret"])
     assert not broker.connection.closed
-    assert (link.succeeded, link.lost, link.answered_at) == (False, None, float("-inf"))
+    assert (link.succeeded, link.lost, link.asked_at) == (False, None, float("-inf"))
     assert link.bytes_received == broker.connection.said
     assert link.bytes_sent == len(packets.connect("me", username="user", password="secret"))
 

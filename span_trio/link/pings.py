@@ -1,0 +1,59 @@
+"""The pings of one link: which of them was answered.
+
+An answer says nothing of whose it is. A broker answers in order, but one under load drops answers; and an answer may
+lie in the kernel for as long as we do not read. So a ping stays in the line until there were as many answers, however
+late it is, and none is ever taken for younger than it is. Nobody waits any more for one that is due for `QUIET`; and
+with the next one, one ping more is sent for each of those, so that this one has an answer of its own in any case.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+import trio
+
+from .barrier import QUIET
+
+__all__ = ["Pings"]
+
+_HELD: Final = 16  # without an answer: a broker that never answers is pinged all the same
+
+
+class _Ping(NamedTuple):
+    sent_at: float
+    waiter: trio.Event | None
+
+
+class Pings:
+    """Those that were sent and not answered yet."""
+
+    def __init__(self) -> None:
+        self.asked_at: float = float("-inf")
+        """When the newest one that is known to be answered was sent, on trio's clock."""
+        self._line: deque[_Ping] = deque()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether an answer is due."""
+        return bool(self._line) and trio.current_time() <= self._line[-1].sent_at + QUIET
+
+    def send(self, waiter: trio.Event | None) -> int:
+        """Another one, and who waits for it. Returns how many to send."""
+        now = trio.current_time()
+        late = [ping for ping in self._line if ping.sent_at + QUIET < now]
+        for ping in late:
+            if ping.waiter is not None:
+                ping.waiter.set()
+        line = [*(ping._replace(waiter=None) for ping in late), *list(self._line)[len(late) :]]
+        self._line = deque([*line, _Ping(now, waiter), *[_Ping(now, None)] * len(late)])
+        while len(self._line) > _HELD and self._line[0].waiter is None:
+            self._line.popleft()
+        return 1 + len(late)
+
+    def answer(self) -> trio.Event | None:
+        """A PINGRESP came. Returns who waited for it; one that nobody has asked for proves nothing."""
+        if not self._line:
+            return None
+        self.asked_at, waiter = self._line.popleft()
+        return waiter
