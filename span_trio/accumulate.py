@@ -6,6 +6,7 @@ sees a whole state: what is live, what is published and what `PanelTracker.snaps
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -14,12 +15,13 @@ import attrs
 import trio
 
 from .broadcast import Broadcast
-from .clock import now
+from .clock import drift, now
 from .commands import Commands
 from .enums import ConnectionReason
 from .errors import SpanPanelDataModelError, SpanPanelError
-from .homie import ConnectionEdge, Instant
+from .homie import ConnectionEdge, Instant, Obstacle
 from .link import Answered, ConnectFailed, Link, LinkEvent, LinkLost, LinkUp, Oversize, ReplayEnd
+from .lookout import LOOK_EVERY, Lookout
 from .snapshot import SpanPanelSnapshot
 from .span import HomieSchema, Version
 from .tracker import PanelTracker
@@ -69,6 +71,9 @@ class PanelAccumulator:
         self.live_since: Instant | None = None
         self._told: Version | None = None
         self._misplaced: tuple[int, ...] = ()
+        self._lookout = Lookout()
+        self._answer: trio.Event | None = None  # of the ping that ends a doubt
+        commands.look = self.look
         self._nap = trio.CancelScope()  # to be cancelled when there is a new reason to look at the clock
 
     @property
@@ -94,6 +99,7 @@ class PanelAccumulator:
                 await trio.lowlevel.checkpoint()  # whoever sends us much work shall not keep others from theirs
             else:
                 waiting.extend(_portions(await self._next(events)))
+            self.look()
             at = now()
             while waiting:
                 self._take(waiting.popleft(), at)
@@ -109,15 +115,27 @@ class PanelAccumulator:
 
     async def _next(self, events: trio.MemoryReceiveChannel[list[LinkEvent]]) -> list[LinkEvent]:
         """The next list of events; an empty one when it is time to look at the clock."""
-        with trio.CancelScope(deadline=self.tracker.deadline) as self._nap:
+        longest = math.inf if self.link is None else trio.current_time() + LOOK_EVERY
+        with trio.CancelScope(deadline=min(self.tracker.deadline, longest)) as self._nap:
             return await events.receive()
         return []
+
+    def look(self) -> None:
+        """Doubt what is known, if nobody has looked for long at what has come. To be called before anything is said."""
+        at = now()
+        why = self._lookout.look(at.monotonic, drift())
+        if why is not None and self.link is not None:
+            self.tracker.tree.doubt(Obstacle(ConnectionReason.PROGRAM_PAUSED, why), at)
+            self._note_edges()
+            self._answer = self.link.ask()
+        elif self._answer is not None and self._answer.is_set() and self.link is not None:
+            self._answer = self.link.ask()  # that one was given up
 
     def _take(self, event: LinkEvent, at: Instant) -> None:
         tree = self.tracker.tree
         match event:
             case LinkUp(link=link, epoch=epoch):
-                self.commands.link = link
+                self.commands.link, self._answer = link, None
                 self.tracker.link_up(epoch, at)
             case LinkLost(why=why) | ConnectFailed(why=why):
                 self.commands.link_lost()
@@ -125,6 +143,9 @@ class PanelAccumulator:
             case ReplayEnd(passed=passed):
                 tree.barrier(at, passed=passed)
             case Answered(waiter=waiter):
+                if waiter is self._answer:
+                    self._answer = None
+                    tree.doubt(None, at)
                 waiter.set()
             case Oversize(topic=topic):
                 _log.warning("passed over a message that is too large, on %s", topic)

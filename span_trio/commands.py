@@ -16,6 +16,7 @@ The rules of this room:
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeAlias
@@ -79,6 +80,8 @@ class Commands:
     ) -> None:
         self.link: Link | None = None
         """The session of now."""
+        self.look: Callable[[], None] = lambda: None
+        """Called before anything is asked of the tree: whoever feeds it may have been asleep."""
         self.auditor: Final = Auditor(None, grace=0.0) if auditor is None else auditor
         self._tracker = tracker
         self._authorise = authorise
@@ -138,6 +141,7 @@ class Commands:
         within: object = command.within  # of whatever type
         demand(is_time(within) and 0 < command.within < math.inf, "within", "a number of seconds above 0", within)
         deadline = command.called_at.monotonic + command.within
+        await self._wait_looked(deadline)
         offered, _ = self._check(command)
         if self._authorise is not None:
             await self._ask(self._authorise, command, deadline)
@@ -155,6 +159,14 @@ class Commands:
         finally:
             for turn in held:
                 turn.release()
+
+    async def _wait_looked(self, deadline: float) -> None:
+        """Where the program did not look for long: wait until it has, or the link is lost."""
+        self.look()
+        obstacle, link = self._tracker.tree.obstacle, self.link
+        if obstacle is not None and obstacle.reason is ConnectionReason.PROGRAM_PAUSED and link is not None:
+            with trio.CancelScope(deadline=deadline), contextlib.suppress(SpanPanelConnectionError):
+                await link.ping()
 
     async def _take_turn(self, command: Command, offered: OfferedControl, deadline: float) -> CommandOutcome:
         self._check(command)
@@ -200,6 +212,7 @@ class Commands:
         tracker = self._tracker
         if self._closed:
             raise SpanPanelClosedError
+        self.look()
         if tracker.tree.obstacle is not None:
             raise SpanPanelStaleDataError(*tracker.tree.obstacle)
         if tracker.tree.epoch != command.epoch or self.link is None:

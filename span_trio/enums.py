@@ -55,6 +55,9 @@ class ConnectionReason(enum.StrEnum):
     """The broker, or the network, ended the link."""
     SILENT_PEER = "silent peer"
     """No whole packet for 1.5 times the keepalive: a dead broker, a cut cable."""
+    PROGRAM_PAUSED = "program paused"
+    """This program did not look for some seconds: its loop was blocked, or the machine slept. What came meanwhile has
+    to be taken in first."""
     PROTOCOL_ERROR = "protocol error"
     """What the peer said was no MQTT."""
     REPLAY = "replay incomplete"

@@ -70,14 +70,15 @@ class SpanPanel:
             SpanPanelClosedError: the ``async with`` block has ended.
         """
         self._broadcast.check_open()
+        self._accumulator.look()
         return self._tracker.snapshot
 
     def snapshots(self) -> ValueReader[SpanPanelSnapshot, ConnectionEdge]:
         """An async iterator over snapshots: the current one at once, then the newest whenever asked.
 
         Latest wins: a slow loop skips (and counts in ``.skipped``), it never falls behind. It waits while the panel is
-        not live. Any number of them may be held; they neither know nor delay each other, and ``break`` leaves nothing
-        behind. After the block has ended they raise `SpanPanelClosedError`: they never just end.
+        not live. Any number may be held, and ``break`` leaves nothing behind. After the block has ended they raise
+        `SpanPanelClosedError`: they never just end.
         """
         return self._broadcast.values()
 
@@ -100,19 +101,22 @@ class SpanPanel:
     def live(self) -> bool:
         """Whether there is current data.
 
-        That is: connected, replay complete, ``$state`` ready, no device pending, no value of before a restart, and
-        not silent where that is watched (`PanelOptions.max_silence`).
+        That is: connected, replay complete, ``$state`` ready, no device pending, no value of before a restart, not
+        silent (`PanelOptions.max_silence`), and looked at: behind five seconds in which this program's loop was blocked
+        or the machine slept, what came meanwhile is taken in first.
         """
-        return not self._service.closed and self._tracker.tree.live
+        return self.obstacle is None
 
     @property
     def obstacle(self) -> Obstacle | None:
         """Why the panel is not live, now; ``None`` while it is.
 
-        The offline edge says why it ceased to be. What is in the way changes meanwhile: a link that was lost, then an
-        address that refuses, then a certificate, then a replay.
+        The offline edge says why it ceased to be. What is in the way changes meanwhile: a lost link, then a replay.
         """
-        return _CLOSED if self._service.closed else self._tracker.tree.obstacle
+        if self._service.closed:
+            return _CLOSED
+        self._accumulator.look()
+        return self._tracker.tree.obstacle
 
     @property
     def live_since(self) -> Instant | None:
@@ -168,6 +172,7 @@ class SpanPanel:
         version, edges, held_at = -1, -1, math.inf
         while True:
             broadcast.check_open()
+            self._accumulator.look()
             snapshot = broadcast.value
             if snapshot is None or broadcast.edges != edges:
                 version, edges, held_at = -1, broadcast.edges, math.inf
@@ -198,9 +203,8 @@ class SpanPanel:
     def field_metadata(self) -> Mapping[str, FieldMetadata]:
         """What the panel declares of each field that one of its properties fills: unit, datatype, and whether at all.
 
-        By path: ``panel.instant_grid_power_w``, ``circuit.instant_power_w``, ``battery.soe_kwh``, ``pv.…``,
-        ``evse.…``, ``pcs.…``, ``mid.…``. Computed fields have none. Reads all descriptions: call it once, not for
-        each snapshot.
+        By path: ``panel.instant_grid_power_w``, ``circuit.instant_power_w``, ``battery.soe_kwh``, ``pv.…``, ``mid.…``.
+        Computed fields have none. Reads all descriptions: call it once, not for each snapshot.
 
         Raises:
             SpanPanelStaleDataError: the panel is not live.
@@ -219,6 +223,7 @@ class SpanPanel:
             SpanPanelClosedError: the ``async with`` block has ended.
         """
         self._broadcast.check_open()
+        self._accumulator.look()
         return self._tracker.controls()
 
     @property
@@ -241,7 +246,7 @@ class SpanPanel:
         """Open or close a circuit's relay, and wait for what becomes of it.
 
         Nothing is sent unless the panel is live, the circuit described and not locked, and the broker has answered a
-        ping within the last second. What is sent is sent once. The outcome says how far it got: read it, for only
+        ping of the last second. What is sent is sent once. The outcome says how far it got: read it, for only
         `CommandOutcome.is_done` means that the relay is as wanted.
 
         Args:

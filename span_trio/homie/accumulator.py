@@ -2,8 +2,9 @@
 
 The rules of this room:
 
-* Live is: link up, and replay barrier passed, and root ``$state`` = ready, and no pending device, and values
-  confirmed, and (where that is limited) not silent. ``Accumulator._obstacle`` is that sentence; nothing else decides.
+* Live is: link up, and its owner in no doubt, and replay barrier passed, and root ``$state`` = ready, and no pending
+  device, and values confirmed, and (where that is limited) not silent. ``Accumulator._obstacle`` is that sentence;
+  nothing else decides.
 * It is judged message by message, in wire order: a batch may merge snapshots, never edges (I1). Edges alternate, the
   first is online.
 * A device's replay is complete when its *own* barrier has passed. A device that is declared as a child is pending until
@@ -111,6 +112,7 @@ class Accumulator:
 
     def _reset(self) -> None:
         self._hearing = Hearing(self.max_silence, settle=self.settle)
+        self._doubt: Obstacle | None = None  # the caller's
         self._members: list[str] = [self.root]
         self._strangers: Mapping[str, Stranger] = {}  # listed children that are another tree's, too or instead
         self._plan = SubscriptionPlan(self.domain)
@@ -139,6 +141,11 @@ class Accumulator:
     def link_down(self, why: Obstacle, now: Instant) -> None:
         """The link is gone; or more is known about why there is none."""
         self._link = why
+        self._judge(now)
+
+    def doubt(self, why: Obstacle | None, now: Instant) -> None:
+        """Until the caller says ``None``, what is known of this epoch is not to be relied on; or no more in doubt."""
+        self._doubt = why
         self._judge(now)
 
     def receive(self, messages: Iterable[Message], now: Instant) -> None:
@@ -405,6 +412,8 @@ class Accumulator:
     def _obstacle(self) -> Obstacle | None:
         if self._link is not None:
             return self._link
+        if self._doubt is not None:
+            return self._doubt
         if self.root not in self._complete:
             return Obstacle(ConnectionReason.REPLAY)
         root = self.forest.devices[self.root]

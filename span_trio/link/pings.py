@@ -2,8 +2,9 @@
 
 An answer says nothing of whose it is. A broker answers in order, but one under load drops answers; and an answer may
 lie in the kernel for as long as we do not read. So a ping stays in the line until there were as many answers, however
-late it is, and none is ever taken for younger than it is. Nobody waits any more for one that is due for `QUIET`; and
-with the next one, one ping more is sent for each of those, so that this one has an answer of its own in any case.
+late it is, and none is ever taken for younger than it is. Nobody waits any more for one that is due for `QUIET`: its
+answer is missing. From then on, a ping that somebody waits for is sent so many times more as answers are missing, so
+that there is one for it in any case; until there were as many answers as pings, after all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .barrier import QUIET
 __all__ = ["Pings"]
 
 _HELD: Final = 16  # without an answer: a broker that never answers is pinged all the same
+_MISSING_AT_MOST: Final = 7  # so that those held are not all of the newest ping
 
 
 class _Ping(NamedTuple):
@@ -32,6 +34,7 @@ class Pings:
         self.asked_at: float = float("-inf")
         """When the newest one that is known to be answered was sent, on trio's clock."""
         self._line: deque[_Ping] = deque()
+        self._missing = 0  # answers that were dropped, it seems
 
     @property
     def is_awaited(self) -> bool:
@@ -45,15 +48,19 @@ class Pings:
         for ping in late:
             if ping.waiter is not None:
                 ping.waiter.set()
+        self._missing = min(max(self._missing, len(late)), _MISSING_AT_MOST)
         line = [*(ping._replace(waiter=None) for ping in late), *list(self._line)[len(late) :]]
-        self._line = deque([*line, _Ping(now, waiter), *[_Ping(now, None)] * len(late)])
+        more = 0 if waiter is None else self._missing
+        self._line = deque([*line, _Ping(now, waiter), *[_Ping(now, None)] * more])
         while len(self._line) > _HELD and self._line[0].waiter is None:
             self._line.popleft()
-        return 1 + len(late)
+        return 1 + more
 
     def answer(self) -> trio.Event | None:
         """A PINGRESP came. Returns who waited for it; one that nobody has asked for proves nothing."""
         if not self._line:
             return None
         self.asked_at, waiter = self._line.popleft()
+        if not self._line:
+            self._missing = 0
         return waiter

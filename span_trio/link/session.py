@@ -297,6 +297,12 @@ class Link:
         """
         return self._pings.asked_at
 
+    def ask(self) -> trio.Event:
+        """Send a PINGREQ; the event is set as that of `ping` is, or when it is given up."""
+        answered = trio.Event()
+        self._send_ping(answered)
+        return answered
+
     async def ping(self) -> float:
         """A PINGREQ round trip, s; everything that came before the answer has been taken then.
 

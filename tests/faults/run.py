@@ -30,7 +30,7 @@ import trio
 from tests.faults.lab import Lab, Result
 from tests.faults.rows import ROWS, Row
 
-for _room in ("brokers", "links", "trust", "panels", "leaving"):
+for _room in ("brokers", "links", "trust", "panels", "leaving", "paused"):
     importlib.import_module(f"tests.faults.{_room}")
 
 _LIMIT = 150.0

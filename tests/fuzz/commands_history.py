@@ -30,7 +30,8 @@ CHECKS: Final = frozenset(
         "lock",  # ... or while it, or what shares its relay, is locked, or not offered
         "reach",  # ... or where it reaches circuits that it did not name when it was called
         "format",  # ... or outside of the format, retained, or at another QoS than its property's
-        "ping",  # what moves something is written only behind a PINGRESP of the last second
+        "ping",  # what moves something is written only behind the answer to a ping of the last second
+        "look",  # behind a long sleep, nothing is written or taken for done before a ping of afterwards was answered
         "turn",  # commands to one property, or to one relay, take turns
         "confirmed",  # CONFIRMED: the value was seen, at this very instant; whenever it was seen, CONFIRMED
         "accepted",  # ACCEPTED: acknowledged, or taken as the target; UNCONFIRMED: neither

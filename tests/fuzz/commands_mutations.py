@@ -28,6 +28,7 @@ from span_trio.homie.kinship import Kinship, Tree
 from span_trio.link import Link, Publication
 from span_trio.link.pings import Pings
 from span_trio.link.publication import Publications
+from span_trio.lookout import Lookout
 
 from . import commands_mutations3  # noqa: F401 - it registers more of them
 from .commands_guards import MUTATIONS, attempt, instead, prove
@@ -154,7 +155,7 @@ async def nobody_asks_whether_the_broker_answers(self: Commands, _deadline: floa
     self._is_fresh = lambda *_: True  # type: ignore[method-assign]
 
 
-_pong = Link._pong
+_pong: Final = Link._pong
 
 
 @instead("ping", Link, "_pong")
@@ -164,7 +165,7 @@ def an_answer_is_as_new_as_its_reading(self: Link) -> Any:
     return items
 
 
-_send = Pings.send
+_another_ping: Final = Pings.send
 
 
 @instead("ping", Pings, "send")
@@ -173,7 +174,12 @@ def the_answer_of_one_that_was_given_up_is_that_of_the_next(self: Pings, waiter:
         forgotten = self._line.popleft().waiter
         if forgotten is not None:
             forgotten.set()
-    return _send(self, waiter)
+    return _another_ping(self, waiter)
+
+
+@instead("look", Lookout, "look")
+def nobody_looks_behind_a_pause(_self: Lookout, _now: float, _drift: float) -> None:
+    return
 
 
 @instead("turn", commands, "trio")

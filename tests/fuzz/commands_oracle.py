@@ -36,6 +36,8 @@ __all__ = ["judge"]
 
 _CLOSE: Final = 1e-6  # s: two times that are the same but for arithmetic
 _FRESH: Final = 1.0
+_PAUSED: Final = 5.0  # s: who was away for longer has to look
+_NAP: Final = 2.0  # s: so long ago the last look may be in any case
 _OVER: Final = {CommandResult.ACCEPTED, CommandResult.UNCONFIRMED}
 
 
@@ -79,6 +81,20 @@ class _Judge:
     def due(self, at: float) -> float:
         """When something that is due then is done: later, if the whole process slept then."""
         return next((until for since, until in self.sleeps if since < at <= until), at)
+
+    def _certainly_live(self, link: View, at: float) -> bool:
+        """Whether nobody may say that it is not live, nor that nobody has looked since the process slept."""
+        asleep = [until for since, until in self.sleeps if until - since > _PAUSED - _NAP - _CLOSE and since < at]
+        asked = -NEVER if link.was_stalled else link.asked_at(at)  # a ping that waited was sent before it left
+        looked = all(asked >= until for until in asleep if link.up_at < until)
+        return looked and link.certainly_live(at, self.due(link.settles_at))
+
+    def _demand_look(self, view: View, at: float, what: str) -> None:
+        """Behind a long sleep, it has asked the broker, and had an answer."""
+        for since, until in self.sleeps:
+            if until - since > _PAUSED + _CLOSE and view.up_at < since and until <= at:
+                asked = max(asked for _, asked in view.answered)
+                self.demand(asked >= until, "look", f"{what}, and it slept until {until:.3f}, last asked {asked:.3f}")
 
     # --- the log, from its beginning to its end ---
 
@@ -160,6 +176,7 @@ class _Judge:
         self.demand(at <= self.closing, "behind", f"{what}, and the panel was closed: {owner}")
         why = view.certainly_not_live(at)
         self.demand(not why, "live", f"{what} {why}: {owner}")
+        self._demand_look(view, at, what)
         self._judge_reach(view, owner, path, at, what)
         locked = [other for other in certain if self._certainly_locked(view, other, at)]
         self.demand(not locked, "lock", f"{what}, and {locked} was locked: {owner}")
@@ -297,8 +314,8 @@ class _Judge:
         if abs(at - deadline) < _CLOSE:
             return
         self.reached["failed: early"] += 1
-        live = link.certainly_live(at, self.due(link.settles_at)) and self._view(at) is link and self.closing > at
-        deaf = call.ask.moves and link.asked_at(at) + _FRESH <= at + _CLOSE
+        live = self._certainly_live(link, at) and self._view(at) is link and self.closing > at
+        deaf = call.ask.moves and (link.asked_at(at) + _FRESH <= at + _CLOSE or link.was_stalled)
         locked = self._may_be_locked(link, call.ask.path, at) or self._may_reach_others(call, link, at)
         self.demand(not live or deaf or locked, "failed", f"nothing was in the way: {call}")
 
@@ -311,6 +328,7 @@ class _Judge:
             ways = {each.packet.payload for each in self.on_its_way.get(path, ())} - {ask.payload}
             self.demand(not ways, "no-op", f"{ways} was on its way to {path}: {call}")
         self.demand(not view.certainly_not_live(at), "no-op", f"it was not live: {call}")
+        self._demand_look(view, at, f"{call} was so already")
 
     def _judge_error(self, call: Call, at: float, deadline: float) -> None:
         error, path, link = call.error, call.ask.path, call.link or NOBODYS
@@ -323,8 +341,7 @@ class _Judge:
             case SpanPanelClosedError():
                 true = self.closing <= at
             case SpanPanelStaleDataError():
-                live = link.certainly_live(at, self.due(link.settles_at))
-                true = not live or self._view(at) is not link
+                true = not self._certainly_live(link, at) or self._view(at) is not link
             case SpanPanelUnknownTargetError():
                 true = any(path not in each.offered for each in descriptions)
             case SpanPanelLockedError():
@@ -333,7 +350,7 @@ class _Judge:
             case SpanPanelCommandValueError():
                 true = not call.ask.payload
             case SpanPanelNotAuthorisedError():
-                true = call.hook == "false" or (call.hook != "" and abs(at - deadline) < _CLOSE)
+                true = call.hook == "false" or abs(at - deadline) < _CLOSE  # all the time may have gone by before
             case _:
                 self.demand(error is call.refusal, "outcome", f"{error!r} of {call}")
                 true = True

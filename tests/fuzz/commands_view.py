@@ -47,6 +47,8 @@ class View:
         self.over_at = over_at
         self.answered = [(-NEVER, -NEVER)]
         """When PINGRESPs were read, and when the pings that they answer were sent."""
+        self.was_stalled = False
+        """Whether it had to wait until it could write: then a ping is older than it looks from here."""
         self.replayed_at = NEVER
         """When the last ping since the subscription was answered, and so the whole replay was read."""
         self.acknowledged: dict[int, float] = {}
@@ -54,7 +56,6 @@ class View:
         self.told: dict[str, list[Told]] = {}
         """By topic."""
         self._granted = False
-        self._stalled = False
         self._pings = self._pongs = 0  # since the subscription
         self._pinged: list[float] = []  # when
         self._of_before: set[str] = set()  # topics whose value is of before a restart
@@ -76,7 +77,7 @@ class View:
                 self._pings += 1
                 self._pinged.append(at)
             case "stalled":  # who can tell which pings wait? The replay may be waited for for as long as they do
-                self._stalled = True
+                self.was_stalled = True
             case _:
                 raise AssertionError(kind)
 
@@ -91,7 +92,7 @@ class View:
             case "pingresp":
                 self.answered.append((at, self._pinged[delivery.mid - 1]))
                 self._pongs += self._granted
-                if self._granted and not self._stalled and self._pongs >= self._pings:
+                if self._granted and not self.was_stalled and self._pongs >= self._pings:
                     self.replayed_at = min(self.replayed_at, at)
             case _:
                 retained = delivery.kind == "retained"

@@ -273,6 +273,8 @@ def advice(reason: ConnectionReason) -> str:
             return "look at the network"
         case ConnectionReason.CERTIFICATE | ConnectionReason.CA_CHANGED | ConnectionReason.REFUSED:
             return "look at the credentials"
+        case ConnectionReason.PROGRAM_PAUSED:
+            return "find what blocks the loop"
         case ConnectionReason.CONFLICT:
             return "give each panel a prefix of its own"
         case ConnectionReason.PROTOCOL_ERROR:

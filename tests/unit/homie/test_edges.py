@@ -158,8 +158,9 @@ def test_values_of_before_are_in_the_way_but_never_the_first_to_be() -> None:
 def test_every_reason_is_one_of_these_tests() -> None:
     of_the_tree = {R.REPLAY, R.DEVICE_STATE, R.CONFLICT, R.PENDING_DEVICE, R.UNCONFIRMED, R.SILENT_PANEL, R.LIVE}
     of_what_is_demanded_besides = {R.DATA_MODEL}  # test_demand
+    of_the_program = {R.PROGRAM_PAUSED}  # test_looking
 
-    assert {*OF_THE_LINK, *of_the_tree, *of_what_is_demanded_besides} == set(ConnectionReason)
+    assert {*OF_THE_LINK, *of_the_tree, *of_what_is_demanded_besides, *of_the_program} == set(ConnectionReason)
 
 
 # --- in words ---

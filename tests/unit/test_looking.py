@@ -1,0 +1,188 @@
+"""A program whose loop was blocked, or whose machine slept: it looks before it speaks."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from span_trio import ConnectionReason, RelayState, SpanPanel, SpanPanelStaleDataError, clock
+from span_trio.lookout import Lookout
+from tests.unit.commanding import RELAY, Desk
+from tests.unit.link.broker import Broker, Kind, nothing
+from tests.unit.link.house import house, opened
+from tests.unit.span.helpers import KITCHEN
+
+pytestmark = pytest.mark.virtual_time
+
+PAUSED = ConnectionReason.PROGRAM_PAUSED
+
+
+def block(seconds: float) -> None:
+    """What a blocking call does: the loop stands still, and time does not."""
+    cast("MockClock", trio.lowlevel.current_clock()).jump(seconds)
+
+
+async def edges(panel: SpanPanel) -> list[str]:
+    """The edges that have been, in words."""
+    reader, found = panel.edges(), list[str]()
+    while True:
+        with trio.move_on_after(0.01) as scope:
+            found.append(str(await anext(reader)))
+        if scope.cancelled_caught:
+            return found
+
+
+async def test_behind_a_blocked_loop_a_panel_is_live_when_it_was_looked_at() -> None:
+    async with opened(Broker(house())) as panel:
+        reader = panel.updates()
+        await anext(reader)
+        await anext(reader)
+        block(6)
+        assert not panel.live
+        assert str(panel.obstacle) == "program paused: its loop was blocked for 6 s"
+        with pytest.raises(SpanPanelStaleDataError) as caught:
+            _ = panel.snapshot
+        assert caught.value.reason is PAUSED
+        assert str(await anext(reader)) == "offline, program paused: its loop was blocked for 6 s"
+        before = trio.current_time()
+        await panel.wait_live()
+        assert trio.current_time() == before
+        assert str(await anext(reader)) == "online"
+        assert panel.snapshot.serial_number == panel.serial_number
+
+
+async def test_what_came_meanwhile_is_taken_in_first() -> None:
+    broker = Broker(house())
+    async with opened(broker, snapshot_interval=0) as panel:
+        await wait_all_tasks_blocked()
+        broker.connection.hold()
+        broker.publish(RELAY, b"OPEN")
+        block(6)
+        assert not panel.live
+        broker.connection.release()
+        await panel.wait_live()
+        assert panel.snapshot.circuits[KITCHEN].relay_state == RelayState.OPEN
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 5.0])
+async def test_a_loop_that_was_blocked_for_a_moment_was_not_away(seconds: float) -> None:
+    async with opened(Broker(house())) as panel:
+        await wait_all_tasks_blocked()
+        block(seconds)
+        assert panel.live
+
+
+async def test_time_that_passes_while_nothing_happens_is_no_block() -> None:
+    async with opened(Broker(house())) as panel:
+        for pause in (0.5, 5.0, 5.1, 60.0, 3600.0):
+            await trio.sleep(pause)
+            assert panel.live
+        assert await edges(panel) == ["online"]
+
+
+async def test_a_broker_that_froze_meanwhile_is_not_live() -> None:
+    broker = Broker(house())
+    async with opened(broker) as panel:
+        await wait_all_tasks_blocked()
+        broker.connection.hold()
+        block(6)
+        assert not panel.live
+        await trio.sleep(5)
+        assert not panel.live
+        with trio.move_on_after(1) as scope:
+            await panel.wait_live()
+        assert scope.cancelled_caught
+
+
+async def test_an_answer_that_was_dropped_is_asked_for_again() -> None:
+    broker = Broker(house())
+    async with opened(broker) as panel:
+        await wait_all_tasks_blocked()
+        broker.instead[Kind.PINGREQ] = nothing
+        block(6)
+        assert not panel.live
+        await trio.sleep(3)
+        del broker.instead[Kind.PINGREQ]
+        await panel.wait_live()
+        assert trio.current_time() < 6 + 8 + 3
+
+
+@pytest.mark.parametrize("slept", [-3600.0, -5.1, 5.1, 3600.0])
+async def test_behind_a_sleep_of_the_machine_it_looks_as_well(slept: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(Broker(house())) as panel:
+        await wait_all_tasks_blocked()
+        before = clock.drift()
+        monkeypatch.setattr("span_trio.accumulate.drift", lambda: before + slept)
+        assert panel.obstacle is not None
+        assert panel.obstacle.reason is PAUSED
+        await panel.wait_live()
+        await trio.sleep(60)
+        assert panel.live
+
+
+async def test_a_clock_that_is_set_by_a_little_is_no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(Broker(house())) as panel:
+        await wait_all_tasks_blocked()
+        before = clock.drift()
+        for seconds in range(20):
+            monkeypatch.setattr("span_trio.accumulate.drift", lambda seconds=seconds: before + 4.0 * seconds)
+            assert panel.live
+
+
+async def test_a_command_behind_a_blocked_loop_waits_for_the_look() -> None:
+    desk = Desk()
+    async with desk.opened() as panel:
+        await wait_all_tasks_blocked()
+        block(6)
+        outcome = await panel.set_circuit_relay(KITCHEN, "OPEN")
+        assert outcome.is_done
+    assert len(desk.orders) == 1
+
+
+async def test_a_command_to_a_broker_that_froze_meanwhile_is_refused_and_not_written() -> None:
+    desk = Desk()
+    async with desk.opened() as panel:
+        await wait_all_tasks_blocked()
+        desk.broker.connection.hold()
+        block(6)
+        with pytest.raises(SpanPanelStaleDataError) as caught:
+            await panel.set_circuit_relay(KITCHEN, "OPEN", within=3)
+        assert caught.value.reason is PAUSED
+        desk.broker.connection.release()
+        await trio.sleep(10)
+    assert desk.orders == []
+
+
+async def test_without_a_link_nobody_has_to_look() -> None:
+    broker = Broker(house())
+    async with opened(broker) as panel:
+        await wait_all_tasks_blocked()
+        broker.instead[Kind.CONNECT] = nothing
+        broker.connection.hang_up()
+        async for edge in panel.edges():
+            if not edge.online:
+                break
+        block(60)
+        assert panel.obstacle is not None
+        assert panel.obstacle.reason is ConnectionReason.LINK_LOST
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.floats(-20, 20)), max_size=20))
+def test_nobody_is_told_that_it_was_looked_who_was_away_for_longer(steps: list[tuple[float, float]]) -> None:
+    lookout, now, drift = Lookout(), 0.0, 1e9
+    assert lookout.look(now, drift) is None
+    for passed, moved in steps:
+        before = now, drift
+        now, drift = now + passed, drift + moved
+        away = now - before[0] > 5.0 or abs(drift - before[1]) > 5.0
+        assert (lookout.look(now, drift) is not None) is away
+
+
+def test_the_first_look_is_behind_nothing() -> None:
+    assert Lookout().look(math.pi, 0.0) is None
