@@ -11,6 +11,8 @@ The rules of this room:
 * What is reported of a command is `flights`' business.
 * What moves something, or may, is commanded only over a link whose broker has just answered a ping, so that nothing is
   written into a frozen one, to act minutes later (lesson E, "relay fires minutes after an outage").
+* A command that moves something and was not acknowledged in time takes its link with it: UNCONFIRMED is to mean never,
+  as far as that is in our hands.
 * The auditor hears of every call, refusals included.
 """
 
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -294,6 +296,7 @@ class Commands:
         with (
             self._flights.flying(topic, flight),
             publishing as flight.publication,
+            _recalled(flight, link),
             trio.CancelScope(deadline=deadline),
         ):
             await flight.publication.over.wait()
@@ -350,6 +353,20 @@ class Commands:
             why = error.reason  # for the value, which may be private, is in the text
         _log.info("%s", record.outcome or f"{record.command}: {why}")
         self.auditor.tell(record)
+
+
+@contextlib.contextmanager
+def _recalled(flight: Flight, link: Link) -> Generator[None, None, None]:
+    """End the link of a command that moves something, if nobody has acknowledged it when the waiting ends.
+
+    What our kernel, and a cable that was cut, still hold of it would reach the panel whenever they can deliver it.
+    """
+    try:
+        yield
+    finally:
+        sent = flight.publication
+        if flight.is_unanswered and sent is not None and sent.qos and flight.command.control in _MOVES:
+            link.give_up(f"the broker has not acknowledged the {flight.command.control} command in time")
 
 
 def _said(forest: Forest, offered: OfferedControl) -> tuple[str | None, str | None, str | None]:

@@ -108,7 +108,8 @@ class CommandResult(enum.StrEnum):
     """The broker acknowledged it, or the panel took it as its ``$target``; the value was not seen by the deadline. An
     access list that drops it looks the same."""
     UNCONFIRMED = "unconfirmed"
-    """It was written, and nothing at all came back by the deadline. It may still act."""
+    """It was written, and nothing at all came back by the deadline. What moves something has taken its link with it, so
+    that our kernel delivers none of it later: it may act only if it had got to the panel's machine by then."""
     UNKNOWN = "unknown"
     """It was written, and then the link ended. It may still act."""
     FAILED = "failed"

@@ -46,6 +46,13 @@ class Flight:
         """Whether it was written, and so may act."""
         return self.publication is not None and self.publication.sent_at is not None
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether it was written, its link goes on, and neither the broker nor the panel has said anything of it."""
+        sent = self.publication
+        is_silent = sent is not None and sent.sent_at is not None and sent.acknowledged_at is None
+        return is_silent and not (self.confirmed or self.targeted or self.link_lost)
+
     def take(self, message: Message, *, is_target: bool) -> None:
         """A live message on the property's topic, or on its ``$target``."""
         if not self.is_out or not _means(message.payload, self.offered, self.wanted):

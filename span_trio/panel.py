@@ -85,15 +85,15 @@ class SpanPanel:
     def edges(self) -> EdgeReader[SpanPanelSnapshot, ConnectionEdge]:
         """An async iterator over the moments at which `live` turns, beginning with the newest one.
 
-        They strictly alternate, for every reader: one that is too slow for the last ``edges_held`` of them misses some
-        in pairs, and ``edge.missed`` says how many. Otherwise as `snapshots`.
+        They strictly alternate: a reader that is too slow for the last ``edges_held`` of them misses some in pairs, and
+        ``edge.missed`` says how many. Otherwise as `snapshots`.
         """
         return self._broadcast.turns()
 
     def updates(self) -> UpdateReader[SpanPanelSnapshot, ConnectionEdge]:
-        """An async iterator over both: every edge in its turn, and between two of them the newest snapshots.
+        """An async iterator over both: every edge in its turn, and no snapshot between an offline edge and the next.
 
-        Behind an offline edge there is no snapshot until the next online edge. Otherwise as `snapshots` and `edges`.
+        Otherwise as `snapshots` and `edges`.
         """
         return self._broadcast.updates()
 
@@ -265,8 +265,8 @@ class SpanPanel:
             SpanPanelClosedError: the ``async with`` block has ended.
             SpanPanelValidationError: the id is no text, or ``within`` no number of seconds above 0.
 
-        A checkpoint. Cancelling the call withdraws a command that was not written yet; one that was is not undone, and
-        only the waiting ends.
+        A checkpoint. Cancelling the call withdraws a command that was not written yet; one that was is not undone. If
+        the broker has not acknowledged it when the call ends, the link ends, too, so that it does not arrive later.
         """
         return await self._commands.send(Control.RELAY, circuit_id, state, within)
 

@@ -56,6 +56,11 @@ class Publications:
         return bool(self._awaited)
 
     @property
+    def is_unsettled(self) -> bool:
+        """Whether one has left that the broker has not acknowledged."""
+        return bool(self._by_mid)
+
+    @property
     def is_queued(self) -> bool:
         """Whether one has not left yet."""
         return bool(self._queue)

@@ -10,7 +10,9 @@ The rules of this room:
 * Life is a *whole packet* received. We ask for one every ``keepalive`` and give up after 1.5 times that. Time in which
   we did not read (a suspended machine, a full channel) is not counted: before we give anything up we look once more.
 * One subscription is outstanding at a time, and so is its replay barrier (`barrier`).
-* What is published leaves when the writer is free, or never (`publication`).
+* What is published leaves when the writer is free, or never (`publication`). And a session that ends before it was
+  acknowledged takes back what the kernel still holds of it (`discard_unsent`), instead of leaving it to be delivered
+  for minutes.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from .barrier import LAST_LOOK, Barrier
 from .events import Answered, LinkEvent, LinkLost, Oversize, ReplayEnd
 from .pings import Pings
 from .publication import Publication, Publications
+from .streams import discard_unsent
 
 __all__ = ["Link"]
 
@@ -151,9 +154,15 @@ class Link:
                 finally:
                     self._begin_close()
         finally:
+            if self.lost is not None or self._publications.is_unsettled:
+                discard_unsent(self._stream)
             await close_forcefully(self._stream)
         if self.lost is not None:
             await events.send([LinkLost(self.lost)])
+
+    def give_up(self, why: str) -> None:
+        """End the session at once, as if it were lost: what was written and not acknowledged shall not come later."""
+        self._lose(ConnectionReason.LINK_LOST, why)
 
     def _lose(self, reason: ConnectionReason, detail: str) -> None:
         """The session is over; the first reason counts."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,10 +23,30 @@ import trio
 
 from ..background import closed_on_failure
 
-__all__ = ["TcpStream", "TlsStream"]
+__all__ = ["TcpStream", "TlsStream", "discard_unsent"]
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 _READ_SIZE: Final = 65_536
+
+
+_NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+
+def discard_unsent(stream: trio.abc.AsyncResource) -> None:
+    """Have the kernel throw away what the peer has not acknowledged when ``stream`` is closed, which resets it.
+
+    Without that, a kernel goes on delivering for minutes what was written to a stream that is closed since. Where there
+    is no socket at the bottom, nothing happens.
+
+    Args:
+        stream: a socket, or layers over one that have a ``transport_stream`` as trio's have.
+    """
+    layer: Any = stream
+    while layer is not None and not hasattr(layer, "setsockopt"):
+        layer = getattr(layer, "transport_stream", None)
+    if layer is not None:
+        with contextlib.suppress(OSError, trio.ClosedResourceError):  # it has gone already
+            layer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 class TcpStream(trio.abc.Stream):
@@ -32,6 +54,11 @@ class TcpStream(trio.abc.Stream):
 
     def __init__(self, tcp: trio.SocketStream) -> None:
         self._tcp = tcp
+
+    @property
+    def transport_stream(self) -> trio.SocketStream:
+        """The stream below."""
+        return self._tcp
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As `trio.SocketStream.send_all`."""
@@ -77,6 +104,11 @@ class TlsStream(trio.abc.Stream):
         self._ended = False
         self._broken: ssl.SSLError | None = None
         self._held = b""  # decrypted, and not handed on
+
+    @property
+    def transport_stream(self) -> trio.abc.Stream:
+        """The stream below."""
+        return self._below
 
     async def do_handshake(self) -> None:
         """Agree on keys, and check the peer's certificate.

@@ -48,9 +48,9 @@ class Device:
         self.announced = 0
         self.oddities: list[str] = []
 
-    async def run(self, port: int, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled."""
-        command = [sys.executable, "-m", "tests.faults.device", str(port)]
+    async def run(self, broker: Broker, task_status: trio.TaskStatus[None], *, prefix: Sequence[str] = ()) -> None:
+        """Until cancelled; ``prefix`` as of the broker's."""
+        command = [*prefix, sys.executable, "-m", "tests.faults.device", str(broker.port), "--host", broker.host]
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
         task_status.started()
         assert process.stdout is not None
@@ -198,7 +198,7 @@ FAULTS: Final[dict[str, tuple[Callable[[World], Awaitable[None]], int]]] = {
 async def _play(lab: Lab, number: int, share: Sequence[int], seed: int, findings: Findings) -> None:
     broker = await lab.broker()
     device = Device()
-    await lab.nursery.start(device.run, broker.port)
+    await lab.nursery.start(device.run, broker)
     await wait_until(lambda: device.announced > 0)
     proxy = await lab.proxy(broker.port)
     watch = await lab.panel(proxy.port, max_silence=math.inf)  # this device speaks when it is spoken to

@@ -1,4 +1,4 @@
-"""A panel that does as it is told, as a process of its own: ``device.py PORT``.
+"""A panel that does as it is told, as a process of its own: ``device.py PORT [--host HOST]``.
 
 It publishes the recorded house, follows every ``/set`` after a moment, and prints each that it receives as a line of
 JSON before it does anything about it. When its broker is back it announces itself anew, with what it has become.
@@ -27,15 +27,16 @@ def main() -> None:
     """For ever."""
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    port = parser.parse_args().port
+    parser.add_argument("--host", default="127.0.0.1")
+    arguments = parser.parse_args()
     values = {message.topic: message.payload for _, message in replayed() if message.topic != _STATE}
     while True:
         with contextlib.suppress(OSError):
-            _serve(port, values)
+            _serve(arguments.host, arguments.port, values)
         time.sleep(0.02)
 
 
-def _serve(port: int, values: dict[str, bytes]) -> None:
+def _serve(host: str, port: int, values: dict[str, bytes]) -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
     client.max_inflight_messages_set(1000)
     gone, subscribed = threading.Event(), threading.Event()
@@ -52,7 +53,7 @@ def _serve(port: int, values: dict[str, bytes]) -> None:
     client.on_subscribe = lambda *_: subscribed.set()
     client.on_disconnect = lambda *_: gone.set()
     client.on_message = take
-    client.connect("127.0.0.1", port)
+    client.connect(host, port)
     client.loop_start()
     try:
         while not subscribed.wait(0.01):

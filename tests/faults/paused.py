@@ -27,7 +27,7 @@ def _block() -> None:
 async def _house(lab: Lab) -> tuple[Broker, Device, Watch]:
     broker = await lab.broker()
     device = Device()
-    await lab.nursery.start(device.run, broker.port)
+    await lab.nursery.start(device.run, broker)
     await wait_until(lambda: device.announced > 0)
     return broker, device, await lab.panel(broker.port, max_silence=math.inf)
 

@@ -8,6 +8,8 @@ It is no task: what it does it does within the client's own ``send_all``, or whe
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
@@ -117,6 +119,7 @@ class Link(trio.abc.Stream):
         self._ended = False  # the broker says nothing more
         self._broken = False
         self._closed = False
+        self._lingers = True  # and delivers what was written
         self._news = trio.Event()
 
     def _note(self, kind: str, what: object = None) -> None:
@@ -182,9 +185,16 @@ class Link(trio.abc.Stream):
             self._note("lost")
         return data
 
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        """As of a socket; the one option that there is."""
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)
+        self._lingers = struct.unpack("ii", value) != (1, 0)
+
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
+            if not self._lingers:
+                self.up.clear()
             self.subscribed = False
             self._note("closed")
             self._room.set()

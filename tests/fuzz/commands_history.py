@@ -34,6 +34,7 @@ CHECKS: Final = frozenset(
         "look",  # behind a long sleep, nothing is written or taken for done before a ping of afterwards was answered
         "turn",  # commands to one property, or to one relay, take turns
         "confirmed",  # CONFIRMED: the value was seen, at this very instant; whenever it was seen, CONFIRMED
+        "never",  # behind UNCONFIRMED of what moves something, it never acts
         "accepted",  # ACCEPTED: acknowledged, or taken as the target; UNCONFIRMED: neither
         "unknown",  # UNKNOWN: the link ended at this very instant; whenever it did, UNKNOWN
         "failed",  # FAILED: there was no time left, or no link, or the broker did not answer

@@ -224,8 +224,9 @@ class World:
             case ("freeze", which):
                 getattr(link, which).frozen = True
             case ("thaw",):
-                link.up.thaw()
-                link.down.thaw()
+                for each in broker.links:  # what is still on the cable of an earlier one arrives, too
+                    each.up.thaw()
+                    each.down.thaw()
             case ("delay", which, seconds):
                 getattr(link, which).delay = seconds
             case ("hang up",):

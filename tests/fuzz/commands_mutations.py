@@ -177,6 +177,11 @@ def the_answer_of_one_that_was_given_up_is_that_of_the_next(self: Pings, waiter:
     return _another_ping(self, waiter)
 
 
+@instead("never", Link, "give_up")
+def what_nobody_has_acknowledged_may_come_later(_self: Link, _why: str) -> None:
+    return
+
+
 @instead("look", Lookout, "look")
 def nobody_looks_behind_a_pause(_self: Lookout, _now: float, _drift: float) -> None:
     return

@@ -133,7 +133,12 @@ class _Judge:
             writes = written.get((heard.link, heard.topic, heard.payload))
             self.demand(writes, "twice", f"the device has received what nobody wrote: {heard}")
             if writes:
-                ended = writes.popleft().owner.ended
+                owner = writes.popleft().owner
+                ended, outcome = owner.ended, owner.outcome
+                late = ended is not None and heard.at > ended and outcome is not None and owner.ask.moves
+                given_up = late and outcome is not None and outcome.result is CommandResult.UNCONFIRMED
+                event = heard.topic == topic(f"{self.house.event}/set")  # which nobody acknowledges
+                self.demand(not given_up or event, "never", f"it was received at {heard.at:.3f}: {owner}")
                 self.reached["heard behind the end of its call"] += ended is not None and ended < heard.at
         self.reached["heard while it was not ready"] += any(not heard.was_ready for heard in self.history.heard)
 

@@ -76,7 +76,7 @@ async def test_cancelling_ends_the_waiting_at_once_and_undoes_nothing() -> None:
 
 
 async def test_cancelling_while_it_waits_for_its_turn_writes_nothing_and_passes_the_turn_on() -> None:
-    desk = Desk(answer=ignore)
+    desk = Desk(answer=acknowledge)
     async with desk.opened() as panel, trio.open_nursery() as nursery:
         nursery.start_soon(panel.set_circuit_relay, KITCHEN, "OPEN")
         await trio.testing.wait_all_tasks_blocked()

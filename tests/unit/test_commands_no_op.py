@@ -65,11 +65,18 @@ async def test_a_target_that_comes_or_goes_counts_as_of_now(target: str) -> None
         assert (await close(panel)).result is NO_OP
 
 
+async def back(panel: SpanPanel) -> None:
+    """Wait until a link that a command has taken with it is back."""
+    await trio.testing.wait_all_tasks_blocked()
+    await panel.wait_live()
+
+
 @pytest.mark.parametrize("answer", [ignore, acknowledge], ids=["UNCONFIRMED", "ACCEPTED"])
 async def test_behind_a_command_that_may_still_act_it_is_not_believed(answer: object) -> None:
     desk = Desk(answer=answer)  # type: ignore[arg-type]
     async with desk.opened() as panel:
         assert (await panel.set_circuit_relay(KITCHEN, "OPEN")).may_still_act
+        await back(panel)
         desk.answer = obey
         assert (await close(panel)).result is CONFIRMED
         assert (await close(panel)).result is NO_OP
@@ -80,6 +87,7 @@ async def test_the_same_command_again_is_published_again_while_the_first_may_sti
     desk = Desk(answer=ignore)
     async with desk.opened() as panel:
         await panel.set_circuit_relay(KITCHEN, "OPEN")
+        await back(panel)
         await panel.set_circuit_relay(KITCHEN, "OPEN")
     assert desk.payloads == [b"OPEN", b"OPEN"]
 
@@ -165,6 +173,7 @@ async def test_what_may_still_act_and_would_change_nothing_is_no_reason_to_send_
         assert panel.snapshot.circuits[KITCHEN].relay_state == "OPEN"
         assert (await panel.set_circuit_relay(KITCHEN, "OPEN")).result is NO_OP
         await close(panel)
+        await back(panel)
         desk.broker.publish(RELAY, "UNKNOWN")
         desk.broker.publish(RELAY, "OPEN")
         await panel.ping()

@@ -151,7 +151,7 @@ async def test_nobody_waits_for_a_command_to_another_property() -> None:
 
 
 async def test_a_turn_is_passed_on_by_who_is_refused_or_cancelled_in_it() -> None:
-    desk = Desk(answer=ignore)
+    desk = Desk(answer=acknowledge)
     async with desk.opened() as panel, trio.open_nursery() as nursery:
         scope = trio.CancelScope()
 
