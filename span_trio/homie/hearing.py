@@ -30,7 +30,7 @@ class Hearing:
     def __init__(self, limit: float, *, settle: float) -> None:
         self.counts: Final = limit != _NEVER
         """Whether silence is limited."""
-        self.replayed = False
+        self.replayed: bool = False
         """Whether the broker had a value of the tree."""
         self._limit = limit
         self._settle = settle

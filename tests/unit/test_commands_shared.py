@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -16,6 +17,8 @@ from span_trio import (
     SpanPanel,
     SpanPanelLockedError,
 )
+from span_trio.clock import now
+from span_trio.homie import Message
 from tests.unit.commanding import Answer, Desk, Order, acknowledge, both, ignore
 from tests.unit.span.child_house import ROOT, describe, house, messages_of
 
@@ -272,3 +275,43 @@ async def test_who_shares_only_for_a_while_takes_turns_all_the_same() -> None:
         first, second = await several(panel, (A, "OPEN"), (B, "CLOSED"))
         assert {first.result, second.result} == {CONFIRMED}
     assert desk.payloads == [b"OPEN", b"CLOSED"]
+
+
+# --- between a call and its first checkpoint ---
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], None]) -> None:
+    """Have something happen at the next checkpoint."""
+    checkpoint = trio.lowlevel.checkpoint
+
+    async def deed_and_checkpoint() -> None:
+        monkeypatch.setattr(trio.lowlevel, "checkpoint", checkpoint)
+        deed()
+        await checkpoint()
+
+    monkeypatch.setattr(trio.lowlevel, "checkpoint", deed_and_checkpoint)
+
+
+async def test_what_a_command_reaches_is_what_it_reached_when_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = desk_of(moves(A, B, C))
+    async with desk.opened() as panel:
+        await panel.ping()
+        more = [Message(shared(A), f"{B},{C}".encode(), retain=False)]
+        meanwhile(monkeypatch, lambda: panel._tracker.receive(more, now()))
+        with pytest.raises(SpanPanelLockedError) as caught:
+            await panel.set_circuit_relay(A, "OPEN")
+        assert caught.value.reason is RefusalReason.REACHES_OTHERS
+    assert desk.orders == []
+
+
+async def test_a_circuit_that_comes_to_be_known_meanwhile_is_commanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = desk_of(moves(A, B))
+    name, text = described(A)
+    bare = [Message(name, json.dumps(describe("circuit", parent=ROOT, switch=None)).encode(), retain=False)]
+    async with desk.opened() as panel:
+        await panel.ping()
+        panel._tracker.receive(bare, now())
+        meanwhile(monkeypatch, lambda: panel._tracker.receive([Message(name, text.encode(), retain=False)], now()))
+        outcome = await panel.set_circuit_relay(A, "OPEN")
+        assert outcome.result is CONFIRMED
+        assert outcome.reaches == (A, B)

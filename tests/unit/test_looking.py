@@ -15,7 +15,7 @@ from span_trio import ConnectionReason, RelayState, SpanPanel, SpanPanelStaleDat
 from span_trio.lookout import Lookout
 from tests.unit.commanding import RELAY, Desk
 from tests.unit.link.broker import Broker, Kind, nothing
-from tests.unit.link.house import house, opened
+from tests.unit.link.house import house, opened, topic
 from tests.unit.span.helpers import KITCHEN
 
 pytestmark = pytest.mark.virtual_time
@@ -186,3 +186,15 @@ def test_nobody_is_told_that_it_was_looked_who_was_away_for_longer(steps: list[t
 
 def test_the_first_look_is_behind_nothing() -> None:
     assert Lookout().look(math.pi, 0.0) is None
+
+
+async def test_who_is_not_live_for_another_reason_is_told_so_at_once() -> None:
+    desk = Desk()
+    async with desk.opened() as panel:
+        await wait_all_tasks_blocked()
+        desk.broker.publish(topic("$state"), "lost")
+        await panel.ping()
+        desk.broker.instead[Kind.PINGREQ] = nothing
+        with pytest.raises(SpanPanelStaleDataError):
+            await panel.set_circuit_relay(KITCHEN, "OPEN")
+        assert trio.current_time() == 0.0
