@@ -26,7 +26,7 @@ __all__ = ["main"]
 HERE: Final = Path(__file__).parent
 EQUIVALENT: Final = HERE / "equivalent.toml"
 
-_COMMANDS: Final = ("tests/unit/test_command*.py", "tests/unit/test_arguments.py")
+_COMMANDS: Final = ("tests/unit/test_command*.py", "tests/unit/test_arguments.py", "tests/unit/test_looking.py")
 TESTS: Final[dict[str, tuple[str, ...]]] = {
     "span_trio/commands.py": _COMMANDS,
     "span_trio/flights.py": _COMMANDS,
@@ -35,6 +35,9 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "span_trio/homie/slots.py": ("tests/unit/homie", "tests/unit/span/test_controls.py"),
     "span_trio/span/offered.py": ("tests/unit/span/test_*control*.py", *_COMMANDS),
     "span_trio/span/controls.py": ("tests/unit/span/test_*control*.py", *_COMMANDS),
+    "span_trio/lookout.py": ("tests/unit/test_looking.py",),
+    "span_trio/homie/hearing.py": ("tests/unit/homie",),
+    "span_trio/link/pings.py": ("tests/unit/link/test_session*.py", "tests/unit/link/test_barriers.py", *_COMMANDS),
     "span_trio/link": (
         "tests/unit/link",
         *(f"tests/unit/test_{what}.py" for what in ("closing*", "panel*", "reconnect*", "rotation")),

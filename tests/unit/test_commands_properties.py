@@ -327,3 +327,20 @@ async def test_a_lock_is_locked_or_unlocked_and_nothing_else(state: Any) -> None
         with pytest.raises(SpanPanelCommandValueError, match="only to UNLOCKED or LOCKED"):
             await panel.set_evse_lock("SD-2231", state)
     assert desk.orders == []
+
+
+async def test_a_relay_that_is_of_no_circuit_has_turns_of_its_own() -> None:
+    nodes = {"control": {**NODES["control"], "properties": {"relay": {"datatype": "boolean", "settable": True}}}}
+    described = json.dumps(describe("water-heater", parent=ROOT, nodes=nodes)).encode()
+    found = {**retained(), f"ebus/5/{HEATER}/$description": described, f"ebus/5/{HEATER}/control/relay": b"false"}
+    desk = Desk(retained=found, answer=acknowledge)
+    async with desk.opened() as panel, trio.open_nursery() as nursery:
+        nursery.start_soon(panel.set_property, HEATER, "control", "relay", True)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(panel.set_property, HEATER, "control", "relay", False)
+        await trio.sleep(1)
+        assert desk.payloads == [b"true"]
+        desk.broker.publish(f"ebus/5/{HEATER}/control/relay", b"true")
+        await trio.sleep(0.5)
+        assert desk.payloads == [b"true", b"false"]
+        nursery.cancel_scope.cancel()

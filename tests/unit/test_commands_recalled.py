@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from span_trio import CommandResult, ConnectionReason, SpanPanel
 from span_trio.link.streams import TcpStream, TlsStream, discard_unsent
-from tests.unit.commanding import Desk, acknowledge, ignore
+from tests.unit.commanding import Desk, Order, acknowledge, ignore
 from tests.unit.link.broker import Broker
 from tests.unit.span.helpers import KITCHEN
 
@@ -101,6 +101,16 @@ async def test_one_that_the_broker_has_is_not(done: list[str]) -> None:
         await wait_all_tasks_blocked()
         assert ends(done) == []
     assert ends(done) == ["closed"]
+
+
+async def test_one_that_the_panel_has_taken_as_its_target_is_not(done: list[str]) -> None:
+    def aims(desk: Desk, order: Order) -> None:
+        desk.broker.publish(f"{order.property_topic}/$target", order.payload)
+
+    async with Desk(answer=aims).opened() as panel:
+        assert await relay(panel) is CommandResult.ACCEPTED
+        await wait_all_tasks_blocked()
+        assert ends(done) == []
 
 
 async def test_what_moves_nothing_leaves_its_link(done: list[str]) -> None:

@@ -13,6 +13,7 @@ from span_trio import (
     CommandOutcome,
     CommandRecord,
     CommandResult,
+    Control,
     RefusalReason,
     SpanPanel,
     SpanPanelLockedError,
@@ -307,10 +308,13 @@ async def test_what_a_command_reaches_is_what_it_reached_when_it_was_called(monk
 async def test_a_circuit_that_comes_to_be_known_meanwhile_is_commanded(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = desk_of(moves(A, B))
     name, text = described(A)
-    bare = [Message(name, json.dumps(describe("circuit", parent=ROOT, switch=None)).encode(), retain=False)]
+    what = json.loads(text)
+    del what["nodes"]["switch"]["properties"]["relay"]
+    bare = json.dumps(what)
     async with desk.opened() as panel:
         await panel.ping()
-        panel._tracker.receive(bare, now())
+        panel._tracker.receive([Message(name, bare.encode(), retain=False)], now())
+        assert A not in {each.subject for each in panel.controls() if each.control is Control.RELAY}
         meanwhile(monkeypatch, lambda: panel._tracker.receive([Message(name, text.encode(), retain=False)], now()))
         outcome = await panel.set_circuit_relay(A, "OPEN")
         assert outcome.result is CONFIRMED

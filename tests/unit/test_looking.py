@@ -184,6 +184,13 @@ def test_nobody_is_told_that_it_was_looked_who_was_away_for_longer(steps: list[t
         assert (lookout.look(now, drift) is not None) is away
 
 
+@pytest.mark.parametrize(("passed", "moved"), [(5.0, 0.0), (0.0, 5.0), (0.0, -5.0), (5.0, 5.0)])
+def test_five_seconds_are_not_too_long(passed: float, moved: float) -> None:
+    lookout = Lookout()
+    lookout.look(0.0, 0.0)
+    assert lookout.look(passed, moved) is None
+
+
 def test_the_first_look_is_behind_nothing() -> None:
     assert Lookout().look(math.pi, 0.0) is None
 
@@ -198,3 +205,17 @@ async def test_who_is_not_live_for_another_reason_is_told_so_at_once() -> None:
         with pytest.raises(SpanPanelStaleDataError):
             await panel.set_circuit_relay(KITCHEN, "OPEN")
         assert trio.current_time() == 0.0
+
+
+async def test_a_command_whose_authorise_blocks_the_loop_is_refused() -> None:
+    async def authorise(_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        block(6)
+
+    desk = Desk()
+    async with desk.opened(authorise=authorise) as panel:
+        await wait_all_tasks_blocked()
+        with pytest.raises(SpanPanelStaleDataError) as caught:
+            await panel.set_circuit_priority(KITCHEN, "NEVER", within=60)
+        assert caught.value.reason is PAUSED
+    assert desk.orders == []

@@ -157,6 +157,7 @@ def test_a_first_value_that_was_long_in_coming_leaves_doubt_about_all_others(
     session = live_session(max_silence=60.0)
     if before == "init":
         session.hear("house/meter/power", "100")
+        session.wait(20.0)
         session.hear("house/$state", "init")
         session.edges()
     session.wait(pause)
@@ -166,6 +167,40 @@ def test_a_first_value_that_was_long_in_coming_leaves_doubt_about_all_others(
     assert session.core.live is not doubt
     session.hear("house/switch/relay", "OPEN")
     assert session.edges() == ["online"]
+
+
+def test_a_value_in_the_middle_of_others_leaves_no_doubt() -> None:
+    session = bridged(settle=2.0)
+    session.wait(10.0)
+    session.hear("house/meter/power", "5")
+    session.core.judge(at(session.now))
+    session.hear("house/$alert/hot", "5")
+    session.core.tick(at(session.now))
+
+    assert session.core.live
+
+
+def test_a_silence_leaves_doubt_though_the_panel_says_init_behind_it() -> None:
+    session = bridged(settle=2.0)
+    session.wait(100.0)
+    session.hear("house/$state", "init")
+    session.core.tick(at(session.now))
+    session.hear("house/$state", "ready")
+    session.hear("house/meter/power", "5")
+
+    assert session.obstacle == "values of before not confirmed"
+
+
+def test_time_in_which_a_value_is_awaited_is_no_silence() -> None:
+    session = bridged(settle=2.0)
+    session.wait(59.0)
+    session.hear("house/$state", "init")
+    session.now += 2.0
+    session.core.tick(at(session.now))
+    session.hear("house/$state", "ready")
+    session.hear("house/meter/power", "5")
+
+    assert session.core.live
 
 
 # --- links ---
@@ -275,6 +310,19 @@ def test_a_tree_that_says_ready_behind_its_values_has_said_them_all() -> None:
     session.hear("house/$state", "ready")
 
     assert session.edges() == ["online"]
+
+
+def test_a_bridge_may_pass_on_ready_between_the_values() -> None:
+    """Nobody has said before that it was not: it is no sign that all has come."""
+    session = Session(max_silence=60.0)
+    session.connect()
+    session.complete()
+    session.hear("house/$description", describe({"meter": {"power": FLOAT, "energy": FLOAT}}))
+    session.complete()
+    session.hear("house/meter/power", "5")
+    session.hear("house/$state", "ready")
+
+    assert session.obstacle == "replay incomplete: the first values are coming"
 
 
 def test_one_value_that_the_broker_had_is_a_replay() -> None:
