@@ -61,6 +61,7 @@ _MOVES: Final = {Control.RELAY, Control.CHARGER_LOCK, Control.PROPERTY}
 """What moves something, or may: nobody knows what a property without a command of its own does."""
 _FRESH: Final = 1.0  # s: the age of a ping, since it was sent, behind whose answer such a command may be written
 _LOST_BEFORE: Final = "the link was lost before it was written"
+_UNANSWERED: Final = "the broker did not answer a ping in time"
 _AGEING: Final = _FRESH / 2  # s: at which we ask for another: it must not grow too old on the last yards
 
 
@@ -239,13 +240,17 @@ class Commands:
         """Why a command that moves something must not follow now; ``None`` if the broker answers."""
         if self._is_fresh(_AGEING):
             return None
+        began = trio.current_time()
         try:
             with trio.CancelScope(deadline=deadline):  # noqa: ASYNC912 - whoever calls this has a link
                 if self.link is not None:
                     await self.link.ping()
         except SpanPanelConnectionError:
             return _LOST_BEFORE
-        return None if self._is_fresh() else "the broker did not answer a ping in time"
+        if self._is_fresh():
+            return None
+        has_answered = self.link is not None and self.link.asked_at >= began
+        return f"the broker takes more than {_FRESH:g} s to answer a ping" if has_answered else _UNANSWERED
 
     def _is_fresh(self, age: float = _FRESH) -> bool:
         """Whether the broker has answered a ping that was sent less than so many seconds ago."""

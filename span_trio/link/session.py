@@ -288,8 +288,8 @@ class Link:
             barrier.acknowledge()  # and so the PINGRESP behind it is the barrier
 
     def _pong(self) -> list[LinkEvent]:
-        waiter = self._pings.answer()
-        items: list[LinkEvent] = [] if waiter is None else [Answered(waiter)]
+        ping = self._pings.answer()
+        items: list[LinkEvent] = [] if ping is None or ping.waiter is None else [Answered(ping.waiter)]
         barrier = self._barrier
         if barrier is not None and barrier.pong():
             self._barrier = None

@@ -319,6 +319,29 @@ async def test_nothing_is_written_when_the_link_is_lost_instead_of_the_answer_to
     assert desk.orders == []
 
 
+@pytest.mark.parametrize(("takes", "is_written"), [(0.9, True), (1.0, False), (1.5, False), (4.0, False)])
+async def test_a_broker_that_takes_a_second_to_answer_a_ping_gets_no_relay_command(
+    takes: float, is_written: bool
+) -> None:
+    desk = Desk()
+    async with desk.opened() as panel, trio.open_nursery() as nursery:
+        await trio.sleep(1)
+        connection = desk.broker.connection
+        connection.hold()
+
+        @nursery.start_soon
+        async def answer() -> None:
+            await trio.sleep(takes)
+            connection.release()
+
+        outcome = await panel.set_circuit_relay(KITCHEN, "OPEN")
+        assert trio.current_time() == 1 + takes
+        if not is_written:
+            assert outcome.result is CommandResult.FAILED
+            assert outcome.detail == "the broker takes more than 1 s to answer a ping"
+    assert len(desk.orders) == is_written
+
+
 async def test_a_pong_that_comes_at_last_behind_the_deadline_lets_nothing_go() -> None:
     desk = Desk()
     async with desk.opened() as panel:
