@@ -28,7 +28,7 @@ Hypothesis shrinks what it has found for up to 300 s: it shall tell of it.
 """
 
 GRACE: Final = 20.0
-"""How long it may take to end after that, s."""
+"""How long it may take to end after that, s; ``limit(1, grace=1)`` for one that is to be killed."""
 
 _STOOD: Final = pytest.StashKey[str]()
 
@@ -38,7 +38,7 @@ class HungError(BaseException):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"limit(seconds): the test fails after so long, not after {LIMIT:g} s")
+    config.addinivalue_line("markers", f"limit(seconds, grace=…): the test fails after so long, not after {LIMIT:g} s")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -47,7 +47,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     mark = item.get_closest_marker("limit")
     seconds: float = mark.args[0] if mark else LIMIT
-    grace = min(GRACE, seconds)
+    grace: float = mark.kwargs.get("grace", GRACE) if mark else GRACE
     alarms = itertools.count()
     before = signal.signal(signal.SIGALRM, lambda *_: _end(item, seconds) if next(alarms) == 0 else _kill(item))
     signal.setitimer(signal.ITIMER_REAL, seconds, grace)

@@ -11,7 +11,7 @@ import trio
 from tests.integration.broker import Broker
 
 
-@pytest.mark.limit(3)
+@pytest.mark.limit(3, grace=3)
 async def test_with_a_broker(own: Broker) -> None:
     await trio.Path(os.environ["SPAN_TRIO_TEST_PID"]).write_text(str(own.pid))
     await trio.to_thread.run_sync(threading.Event().wait)

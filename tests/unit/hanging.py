@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.limit(1)
+to_be_killed = pytest.mark.limit(1, grace=1)
 
 
 async def sleep_in_a_nursery() -> None:
@@ -24,6 +25,7 @@ async def test_forever() -> None:
     await sleep_in_a_nursery()
 
 
+@to_be_killed
 async def test_shielded() -> None:
     with trio.CancelScope(shield=True):
         try:
@@ -37,6 +39,7 @@ async def test_busy() -> None:
         await trio.lowlevel.checkpoint()
 
 
+@to_be_killed
 def test_in_a_thread() -> None:
     trio.run(trio.to_thread.run_sync, threading.Event().wait)
 
@@ -45,6 +48,7 @@ def test_child() -> None:
     subprocess.run(["sleep", "987654"], check=True)
 
 
+@to_be_killed
 def test_stubborn() -> None:
     while True:
         try:

@@ -24,7 +24,7 @@ def test_hanging_tests_fail_and_the_others_go_on() -> None:
     assert done.returncode == 1
     assert "::test_forever took longer than 1 s, its limit. It stood here:" in done.stdout
     assert "task the one that never ends" in done.stdout
-    assert "tests/unit/hanging.py:18 in sleep_in_a_nursery: async with trio.open_nursery() as nursery:" in done.stdout
+    assert "tests/unit/hanging.py:19 in sleep_in_a_nursery: async with trio.open_nursery() as nursery:" in done.stdout
     assert 'in test_child: subprocess.run(["sleep", "987654"], check=True)' in done.stdout
     assert "in hangs: threading.Event().wait()" in done.stdout
 
