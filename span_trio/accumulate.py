@@ -65,14 +65,16 @@ class PanelAccumulator:
     def __init__(self, tracker: PanelTracker, commands: Commands, *, edges_held: int) -> None:
         self.tracker: Final = tracker
         self.commands: Final = commands
-        self.broadcast: Final = Broadcast[SpanPanelSnapshot, ConnectionEdge](held=edges_held, mark=_mark)
+        self.broadcast: Final = Broadcast[SpanPanelSnapshot, ConnectionEdge](
+            held=edges_held, mark=_mark, look=self.look
+        )
         self.first: Final = trio.Event()
         """The first snapshot has been published."""
         self.live_since: Instant | None = None
         self._told: Version | None = None
         self._misplaced: tuple[int, ...] = ()
         self._lookout = Lookout()
-        self._answer: trio.Event | None = None  # of the ping that ends a doubt
+        self._doubted_at: float | None = None  # the answer to any ping that is sent from then on ends the doubt
         commands.look = self.look
         self._nap = trio.CancelScope()  # to be cancelled when there is a new reason to look at the clock
 
@@ -99,7 +101,7 @@ class PanelAccumulator:
                 await trio.lowlevel.checkpoint()  # whoever sends us much work shall not keep others from theirs
             else:
                 waiting.extend(_portions(await self._next(events)))
-            self.look()
+            self.look(has_turn=True)
             at = now()
             while waiting:
                 self._take(waiting.popleft(), at)
@@ -120,33 +122,33 @@ class PanelAccumulator:
             return await events.receive()
         return []
 
-    def look(self) -> None:
-        """Doubt what is known, if nobody has looked for long at what has come. To be called before anything is said."""
+    def look(self, *, has_turn: bool = False) -> None:
+        """Doubt what is known, if this task had no turn for long. To be called before anything is said."""
         at = now()
-        why = self._lookout.look(at.monotonic, drift())
+        why = self._lookout.look(at.monotonic, drift(), has_turn=has_turn)
         if why is not None and self.link is not None:
+            self._doubted_at = at.monotonic
             self.tracker.tree.doubt(Obstacle(ConnectionReason.PROGRAM_PAUSED, why), at)
             self._note_edges()
-            self._answer = self.link.ask()
-        elif self._answer is not None and self._answer.is_set() and self.link is not None:
-            self._answer = self.link.ask()  # that one was given up
+            self.link.ask()
 
     def _take(self, event: LinkEvent, at: Instant) -> None:
         tree = self.tracker.tree
         match event:
             case LinkUp(link=link, epoch=epoch):
-                self.commands.link, self._answer = link, None
+                self.commands.link, self._doubted_at = link, None
                 self.tracker.link_up(epoch, at)
             case LinkLost(why=why) | ConnectFailed(why=why):
                 self.commands.link_lost()
                 tree.link_down(why, at)
             case ReplayEnd(passed=passed):
                 tree.barrier(at, passed=passed)
-            case Answered(waiter=waiter):
-                if waiter is self._answer:
-                    self._answer = None
+            case Answered(sent_at=sent_at, waiter=waiter):
+                if self._doubted_at is not None and sent_at >= self._doubted_at:
+                    self._doubted_at = None
                     tree.doubt(None, at)
-                waiter.set()
+                if waiter is not None:
+                    waiter.set()
             case Oversize(topic=topic):
                 _log.warning("passed over a message that is too large, on %s", topic)
                 tree.overflow(topic, at)

@@ -38,12 +38,13 @@ class Broadcast(Generic[V, E]):
     Args:
         held: how many edges are kept for slow readers; 2 or more.
         mark: makes, of an edge, the same edge that says how many its reader missed before it. Called by readers.
+        look: called before a reader is told what there is: a chance for the writer, should it be late.
 
     Raises:
         ValueError: a ring of fewer than two cannot hold an edge of each kind.
     """
 
-    def __init__(self, *, held: int, mark: Callable[[E, int], E]) -> None:
+    def __init__(self, *, held: int, mark: Callable[[E, int], E], look: Callable[[], None] = lambda: None) -> None:
         if held < 2:
             raise ValueError(f"held must be 2 or more, not {held}")
         self.value: V | None = None
@@ -56,6 +57,8 @@ class Broadcast(Generic[V, E]):
         """What readers raise once the broadcast is closed."""
         self._ring: Final = deque[E](maxlen=held)
         self._mark: Final = mark
+        self.look: Callable[[], None] = look
+        """See above; until it is closed."""
         # Not an event for each wake-up: a lot costs nothing while nobody is in it.
         self._news: Final = ParkingLot()
         self._turns: Final = ParkingLot()
@@ -86,6 +89,7 @@ class Broadcast(Generic[V, E]):
         if self.error is None:
             self.value = None
             self.error = error
+            self.look = lambda: None  # and so a reader that is held keeps nothing of the writer
             _wake(self._turns)
             _wake(self._news)
 
@@ -154,12 +158,16 @@ class _Reader(Generic[V, E]):
         self._asked = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            if ready():
+            if self._is(ready):
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            while not ready():  # an edge may have come at the checkpoint, and taken the value
+            while not self._is(ready):  # an edge may have come at the checkpoint, and taken the value
                 await pause()
         finally:
             self._asked = False
+
+    def _is(self, ready: Callable[[], bool]) -> bool:
+        self._broadcast.look()
+        return ready()
 
 
 class _ValueCursor(_Reader[V, E]):

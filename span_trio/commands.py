@@ -148,6 +148,7 @@ class Commands:
         offered, _ = self._check(command)
         if self._authorise is not None:
             await self._ask(self._authorise, command, deadline)
+            await self._wait_looked(deadline)
             offered, _ = self._check(command)
         held: list[trio.Lock] = []
         try:
@@ -172,6 +173,7 @@ class Commands:
                 await link.ping()
 
     async def _take_turn(self, command: Command, offered: OfferedControl, deadline: float) -> CommandOutcome:
+        await self._wait_looked(deadline)
         self._check(command)
         why = await self._ping(deadline) if command.control in _MOVES else None
         if why is not None:

@@ -18,24 +18,25 @@ _SLEPT: Final = 5.0  # s by which the clocks part; those that set the time chang
 
 
 class Lookout:
-    """When it was looked last, on two clocks."""
+    """When whoever takes in what comes had its last turn, on two clocks."""
 
     def __init__(self) -> None:
         self._at = float("inf")
         self._drift = 0.0
 
-    def look(self, now: float, drift: float) -> str | None:
-        """Somebody looks: why what was known before is in doubt, if it is.
+    def look(self, now: float, drift: float, *, has_turn: bool) -> str | None:
+        """Why what is known is in doubt, if it is; once for each time that nobody looked for too long.
 
         Args:
             now: on a clock that goes on while the loop is blocked, s.
             drift: by how much the wall clock is ahead of one that stands still while the machine sleeps, s.
+            has_turn: whether it is the turn of whoever takes in what comes. Asking what is known is not looking.
         """
-        gap, slept = now - self._at, drift - self._drift
-        is_new = self._at == float("inf")
-        self._at, self._drift = now, drift
-        if is_new:
-            return None
+        gap, slept, why = now - self._at, drift - self._drift, None
         if gap > _BLOCKED:
-            return f"its loop was blocked for {gap:.0f} s"
-        return f"the machine slept, or its clock was set, by {slept:.0f} s" if abs(slept) > _SLEPT else None
+            why = f"its loop was blocked for {gap:.0f} s"
+        elif abs(slept) > _SLEPT and self._at != float("inf"):
+            why = f"the machine slept, or its clock was set, by {slept:.0f} s"
+        if has_turn or why is not None:
+            self._at, self._drift = now, drift
+        return why

@@ -211,6 +211,7 @@ class SpanPanel:
             SpanPanelClosedError: the ``async with`` block has ended.
         """
         self._broadcast.check_open()
+        self._accumulator.look()
         return self._tracker.field_metadata()
 
     # --- what a user commands ---

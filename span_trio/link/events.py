@@ -21,9 +21,13 @@ class ReplayEnd(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A ping was answered: what the broker sent before it is in the events before. Set by whoever takes it."""
+    """A ping was answered: what the broker sent before it is in the events before.
 
-    waiter: trio.Event
+    When it was sent, and who waits for it: to be set by whoever takes this.
+    """
+
+    sent_at: float
+    waiter: trio.Event | None
 
 
 class Oversize(NamedTuple):

@@ -289,7 +289,7 @@ class Link:
 
     def _pong(self) -> list[LinkEvent]:
         ping = self._pings.answer()
-        items: list[LinkEvent] = [] if ping is None or ping.waiter is None else [Answered(ping.waiter)]
+        items: list[LinkEvent] = [] if ping is None else [Answered(*ping)]
         barrier = self._barrier
         if barrier is not None and barrier.pong():
             self._barrier = None
@@ -306,11 +306,9 @@ class Link:
         """
         return self._pings.asked_at
 
-    def ask(self) -> trio.Event:
-        """Send a PINGREQ; the event is set as that of `ping` is, or when it is given up."""
-        answered = trio.Event()
-        self._send_ping(answered)
-        return answered
+    def ask(self) -> None:
+        """Send a PINGREQ, as `ping` does, for its `Answered`."""
+        self._send_ping(trio.Event())
 
     async def ping(self) -> float:
         """A PINGREQ round trip, s; everything that came before the answer has been taken then.

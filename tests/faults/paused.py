@@ -36,7 +36,9 @@ async def _house(lab: Lab) -> tuple[Broker, Device, Watch]:
 async def blocked(lab: Lab) -> None:
     """Not live right behind it; and live as soon as it was looked at."""
     _, _, watch = await _house(lab)
-    _block()
+    for _ in range(2):
+        time.sleep(_BLOCKED / 2)  # noqa: ASYNC251 - that is the fault: piece by piece, and asking is not looking
+        repr(watch.panel)
     unblocked_at = trio.current_time()
     if watch.panel.live or watch.panel.obstacle is None or watch.panel.obstacle.reason not in _PAUSED:
         lab.result.failures.append(f"behind the block, the obstacle is {watch.panel.obstacle}")
@@ -57,8 +59,10 @@ async def blocked_and_frozen(lab: Lab) -> None:
     panel = watch.panel
     circuit = next(each for each in panel.snapshot.circuits.values() if each.is_user_controllable)
     async with trio.open_nursery() as nursery:
+        sent = panel.statistics().bytes_sent
         nursery.start_soon(panel.ping)
-        await trio.lowlevel.checkpoint()
+        while panel.statistics().bytes_sent == sent:  # until it has left
+            await trio.lowlevel.checkpoint()
         time.sleep(0.1)  # noqa: ASYNC251 - that is the fault: the answer is there, and nobody reads it
         broker.suspend()
         _block()

@@ -195,7 +195,9 @@ class World:
             case ("sleep", seconds, unstalls):
                 await trio.testing.wait_all_tasks_blocked()
                 broker.note("slept", -1, seconds)
-                self.clock.jump(seconds)
+                self.clock.jump(seconds / 2)
+                repr(self.panel)  # asks whether it is live, which is not looking
+                self.clock.jump(seconds / 2)
                 if unstalls:  # meanwhile there was room
                     link.unstall()
                 await trio.testing.wait_all_tasks_blocked()

@@ -183,8 +183,17 @@ def what_nobody_has_acknowledged_may_come_later(_self: Link, _why: str) -> None:
 
 
 @instead("look", Lookout, "look")
-def nobody_looks_behind_a_pause(_self: Lookout, _now: float, _drift: float) -> None:
-    return
+def nobody_looks_behind_a_pause(_self: Lookout, _now: float, _drift: float, *, has_turn: bool) -> None:
+    del has_turn
+
+
+_look: Final = Lookout.look
+
+
+@instead("look", Lookout, "look")
+def who_asks_has_looked(self: Lookout, now: float, drift: float, *, has_turn: bool) -> str | None:
+    del has_turn
+    return _look(self, now, drift, has_turn=True)
 
 
 @instead("turn", commands, "trio")

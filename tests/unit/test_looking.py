@@ -133,6 +133,7 @@ async def test_a_clock_that_is_set_by_a_little_is_no_sleep(monkeypatch: pytest.M
         for seconds in range(20):
             monkeypatch.setattr("span_trio.accumulate.drift", lambda seconds=seconds: before + 4.0 * seconds)
             assert panel.live
+            await trio.sleep(2.1)
 
 
 async def test_a_command_behind_a_blocked_loop_waits_for_the_look() -> None:
@@ -173,26 +174,29 @@ async def test_without_a_link_nobody_has_to_look() -> None:
         assert panel.obstacle.reason is ConnectionReason.LINK_LOST
 
 
-@given(st.lists(st.tuples(st.floats(0, 20), st.floats(-20, 20)), max_size=20))
-def test_nobody_is_told_that_it_was_looked_who_was_away_for_longer(steps: list[tuple[float, float]]) -> None:
+@given(st.lists(st.tuples(st.floats(0, 20), st.floats(-20, 20), st.booleans()), max_size=20))
+def test_nobody_is_told_that_it_was_looked_who_was_away_for_longer(steps: list[tuple[float, float, bool]]) -> None:
     lookout, now, drift = Lookout(), 0.0, 1e9
-    assert lookout.look(now, drift) is None
-    for passed, moved in steps:
-        before = now, drift
+    assert lookout.look(now, drift, has_turn=True) is None
+    before = now, drift
+    for passed, moved, has_turn in steps:
         now, drift = now + passed, drift + moved
         away = now - before[0] > 5.0 or abs(drift - before[1]) > 5.0
-        assert (lookout.look(now, drift) is not None) is away
+        assert (lookout.look(now, drift, has_turn=has_turn) is not None) is away
+        if away or has_turn:
+            before = now, drift
 
 
 @pytest.mark.parametrize(("passed", "moved"), [(5.0, 0.0), (0.0, 5.0), (0.0, -5.0), (5.0, 5.0)])
 def test_five_seconds_are_not_too_long(passed: float, moved: float) -> None:
     lookout = Lookout()
-    lookout.look(0.0, 0.0)
-    assert lookout.look(passed, moved) is None
+    lookout.look(0.0, 0.0, has_turn=True)
+    assert lookout.look(passed, moved, has_turn=True) is None
 
 
 def test_the_first_look_is_behind_nothing() -> None:
-    assert Lookout().look(math.pi, 0.0) is None
+    assert Lookout().look(math.pi, 0.0, has_turn=True) is None
+    assert Lookout().look(math.pi, 0.0, has_turn=False) is None
 
 
 async def test_who_is_not_live_for_another_reason_is_told_so_at_once() -> None:
@@ -207,7 +211,7 @@ async def test_who_is_not_live_for_another_reason_is_told_so_at_once() -> None:
         assert trio.current_time() == 0.0
 
 
-async def test_a_command_whose_authorise_blocks_the_loop_is_refused() -> None:
+async def test_a_command_whose_authorise_blocks_the_loop_waits_for_the_look() -> None:
     async def authorise(_: object) -> None:
         await trio.lowlevel.checkpoint()
         block(6)
@@ -215,7 +219,98 @@ async def test_a_command_whose_authorise_blocks_the_loop_is_refused() -> None:
     desk = Desk()
     async with desk.opened(authorise=authorise) as panel:
         await wait_all_tasks_blocked()
+        outcome = await panel.set_circuit_priority(KITCHEN, "NEVER", within=60)
+        assert outcome.is_done
+        desk.broker.connection.hold()
         with pytest.raises(SpanPanelStaleDataError) as caught:
-            await panel.set_circuit_priority(KITCHEN, "NEVER", within=60)
+            await panel.set_circuit_priority(KITCHEN, "OFF_GRID", within=8)
         assert caught.value.reason is PAUSED
-    assert desk.orders == []
+    assert len(desk.orders) == 1
+
+
+async def test_who_asks_in_between_has_not_looked() -> None:
+    """A loop that is blocked piece by piece, with a question behind each."""
+    async with opened(Broker(house())) as panel:
+        await wait_all_tasks_blocked()
+        block(4)
+        assert panel.live
+        block(4)
+        assert str(panel.obstacle) == "program paused: its loop was blocked for 8 s"
+        block(4)
+        assert not panel.live
+        await panel.wait_live()
+        assert await edges(panel) == ["online"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["block", "sleep", "turn"]), st.sampled_from([0.5, 3.0, 5.0, 7.0])), max_size=12)
+)
+def test_nobody_is_told_that_it_is_live_who_was_not_looked_for_for_longer(steps: list[tuple[str, float]]) -> None:
+    async def main() -> None:
+        async with opened(Broker(house())) as panel:
+            await wait_all_tasks_blocked()
+            looked_at = trio.current_time()
+            for what, seconds in steps:
+                if what == "block":
+                    block(seconds)
+                else:
+                    await trio.sleep(seconds if what == "sleep" else 0)
+                    await wait_all_tasks_blocked()
+                    looked_at = trio.current_time()
+                passed = trio.current_time() - looked_at
+                if passed > 5.0 or passed <= 3.0:  # two more may have passed since the accumulator's last turn
+                    assert panel.live is (passed <= 3.0)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("kind", ["snapshots", "updates", "edges"])
+@pytest.mark.parametrize("order", range(8))
+async def test_what_was_published_before_a_block_is_nobodys_current_snapshot(kind: str, order: int) -> None:
+    broker = Broker(house())
+    async with opened(broker, snapshot_interval=0) as panel:
+        reader = getattr(panel, kind)()
+        for _ in range(2 if kind == "updates" else 1):
+            await anext(reader)
+        broker.publish(RELAY, b"OPEN")
+        await trio.sleep(1)  # there is a new one
+        broker.connection.hold()
+        for _ in range(order):  # whoever comes first
+            await trio.lowlevel.checkpoint()
+        block(6)
+        if kind == "snapshots":
+            with trio.move_on_after(1) as scope:
+                await anext(reader)
+            assert scope.cancelled_caught
+        else:
+            assert str(await anext(reader)).startswith("offline, program paused")
+
+
+async def test_nothing_that_speaks_of_now_speaks_behind_a_block() -> None:
+    async with opened(Broker(house())) as panel:
+        await wait_all_tasks_blocked()
+        for ask in (panel.controls, panel.field_metadata, lambda: panel.snapshot):
+            await panel.wait_live()
+            block(6)
+            with pytest.raises(SpanPanelStaleDataError) as caught:
+                ask()
+            assert caught.value.reason is PAUSED
+        await panel.wait_live()
+        whole = panel.capabilities
+        block(6)
+        assert panel.capabilities != whole
+        assert panel.live_since is None
+
+
+async def test_any_answer_to_a_ping_of_afterwards_will_do() -> None:
+    """The broker dropped the answer to the first one."""
+    broker = Broker(house())
+    async with opened(broker) as panel:
+        await wait_all_tasks_blocked()
+        broker.instead[Kind.PINGREQ] = nothing
+        block(6)
+        assert not panel.live
+        await trio.sleep(0.5)
+        del broker.instead[Kind.PINGREQ]
+        await panel.ping()
+        assert panel.live

@@ -164,7 +164,7 @@ async def take_answers(
     """Hand events on, but for answers to pings, which are taken as they are by a panel."""
     async for batch in events:
         for event in batch:
-            if isinstance(event, Answered):
+            if isinstance(event, Answered) and event.waiter is not None:
                 event.waiter.set()
         rest = [event for event in batch if not isinstance(event, Answered)]
         if rest:

@@ -35,6 +35,8 @@ async def test_a_ping_returns_only_when_what_came_before_its_answer_has_been_tak
         message, answered = events_of([await running.next()])
         assert message == Message("a", b"1", False)
         assert isinstance(answered, Answered)
+        assert answered.sent_at == 0.0
+        assert answered.waiter is not None
         answered.waiter.set()
         await trio.testing.wait_all_tasks_blocked()
         assert returned.is_set()
