@@ -86,7 +86,7 @@ class _Judge:
         """Whether nobody may say that it is not live, nor that nobody has looked since the process slept."""
         asleep = [until for since, until in self.sleeps if until - since > _PAUSED - _NAP - _CLOSE and since < at]
         asked = -NEVER if link.was_stalled else link.asked_at(at)  # a ping that waited was sent before it left
-        looked = all(asked >= until for until in asleep if link.up_at < until)
+        looked = all(asked >= until - _CLOSE for until in asleep if link.up_at < until)
         return looked and link.certainly_live(at, self.due(link.settles_at))
 
     def _demand_look(self, view: View, at: float, what: str) -> None:
@@ -94,7 +94,8 @@ class _Judge:
         for since, until in self.sleeps:
             if until - since > _PAUSED + _CLOSE and view.up_at < since and until <= at:
                 asked = max(asked for _, asked in view.answered)
-                self.demand(asked >= until, "look", f"{what}, and it slept until {until:.3f}, last asked {asked:.3f}")
+                why = f"{what}, and it slept until {until:.3f}, last asked {asked:.3f}"
+                self.demand(asked >= until - _CLOSE, "look", why)
 
     # --- the log, from its beginning to its end ---
 
