@@ -119,6 +119,7 @@ class Commands:
         self.auditor.expected += 1
         try:
             await trio.lowlevel.checkpoint()
+            await self._wait_looked(self._deadline(command))
             if not is_known:  # it was not there when it was called, and may be now
                 _, command = self._reaching(command)
             outcome = await self._send(command)
@@ -139,12 +140,15 @@ class Commands:
             return False, command
         return True, attrs.evolve(command, reaches=found.reaches, reaches_unknown=found.reaches_unknown)
 
-    async def _send(self, command: Command) -> CommandOutcome:
+    def _deadline(self, command: Command) -> float:
+        """When its time is over."""
         demand_type(command.subject, str, f"the id for the {command.control}", "text")
         within: object = command.within  # of whatever type
         demand(is_time(within) and 0 < command.within < math.inf, "within", "a number of seconds above 0", within)
-        deadline = command.called_at.monotonic + command.within
-        await self._wait_looked(deadline)
+        return command.called_at.monotonic + command.within
+
+    async def _send(self, command: Command) -> CommandOutcome:
+        deadline = self._deadline(command)
         offered, _ = self._check(command)
         if self._authorise is not None:
             await self._ask(self._authorise, command, deadline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import cast
 
@@ -226,6 +227,26 @@ async def test_a_command_whose_authorise_blocks_the_loop_waits_for_the_look() ->
             await panel.set_circuit_priority(KITCHEN, "OFF_GRID", within=8)
         assert caught.value.reason is PAUSED
     assert len(desk.orders) == 1
+
+
+async def test_what_was_described_while_the_loop_was_blocked_is_commanded() -> None:
+    desk = Desk()
+    async with desk.opened() as panel, trio.open_nursery() as nursery:
+        whole = desk.broker.retained[topic("$description")]
+        without = json.loads(whole)
+        del without["nodes"][KITCHEN]
+        desk.broker.publish(topic("$description"), json.dumps(without))
+        await panel.ping()
+        desk.broker.connection.hold()
+        desk.broker.publish(topic("$description"), whole)
+        block(6)
+
+        @nursery.start_soon
+        async def read() -> None:
+            await trio.sleep(0.1)
+            desk.broker.connection.release()
+
+        assert (await panel.set_circuit_relay(KITCHEN, "OPEN")).is_done
 
 
 async def test_who_asks_in_between_has_not_looked() -> None:
